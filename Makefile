@@ -1,0 +1,67 @@
+# Every target sets up what it needs. `make` alone says what there is.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test coverage figures lint docs lock wheel-test clean
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make a virtual environment in .venv with everything, pinned by hash
+
+$(READY): requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=") if sys.version_info < (3, 11) else None'
+	@echo "Setting up $(VENV); this takes about a minute."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+demo: setup ## run the daemon against a simulated Telegram that plays faults, until Ctrl-C (ARGS="--port 9900")
+	@exec $(BIN)/telethon-sidecar demo $(ARGS)
+
+test: setup ## run all tests
+	$(BIN)/python -m pytest
+
+coverage: setup ## run all tests and demand 95 % branch coverage
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+figures: setup ## measure what the keeper promises, in real time (about 6 minutes)
+	$(BIN)/python bench/figures.py
+
+lint: setup ## check style, types and import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+docs: setup ## write the generated parts of README.md and docs/ anew
+	$(BIN)/python tools/docs.py
+
+lock: setup ## pin the newest allowed dependencies, with hashes, in requirements/
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-annotate --no-header --upgrade pyproject.toml -o requirements/run.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-annotate --no-header --upgrade --group dev -c requirements/run.txt pyproject.toml \
+	    -o requirements/dev.txt
+
+wheel-test: setup ## build the wheel, install it alone, and run the demo from it
+	rm -rf build/wheel-test
+	$(BIN)/python -m build --wheel --no-isolation --outdir build/wheel-test . > /dev/null
+	$(PYTHON) -m venv build/wheel-test/venv
+	build/wheel-test/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	build/wheel-test/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps build/wheel-test/*.whl
+	cd build/wheel-test && venv/bin/telethon-sidecar --version
+	cd build/wheel-test && timeout --preserve-status --signal=INT 10 venv/bin/telethon-sidecar demo --port 0 > demo.log
+	grep -q telegram_startup_complete build/wheel-test/demo.log
+	grep -q telegram_disconnected build/wheel-test/demo.log
+
+clean: ## remove everything that the other targets made
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
