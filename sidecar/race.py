@@ -1,0 +1,53 @@
+"""Two ways of running things side by side that never lose a cancellation.
+
+`asyncio.TaskGroup` (before Python 3.13) forgets a cancellation from outside that arrives together with a failure from
+inside, and `asyncio.wait_for` (before 3.12) one that arrives together with the result. A SIGTERM must not be forgotten,
+so neither is used where the keeper may be cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+
+@asynccontextmanager
+async def background(*works: Coroutine[Any, Any, Any]) -> AsyncIterator[list[asyncio.Task[Any]]]:
+    """Run coroutines beside the block; when it is left, cancel them and wait until they are gone.
+
+    What they raise stays in their tasks: whoever opens the block looks there.
+    """
+    tasks = [asyncio.create_task(work, name=getattr(work, "__qualname__", None)) for work in works]
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        # A second cancellation may cut this wait short; the first has reached the tasks by then.
+        await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.exception()  # look at it, or asyncio complains that nobody did
+
+
+async def first_failure(*works: Coroutine[Any, Any, Any]) -> Exception:
+    """Run coroutines that have no reason to return until one of them fails; return its exception.
+
+    If several fail at once, the one that was named first wins. One that returns or is cancelled by anybody but us has
+    failed too, with a `RuntimeError`.
+    """
+    async with background(*works) as tasks:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        failed = min(done, key=tasks.index)
+    if failed.cancelled():
+        return RuntimeError(f"{failed.get_name()} was cancelled, and not by its owner")
+    error = failed.exception()
+    if error is None:
+        return RuntimeError(f"{failed.get_name()} returned, though it has no reason to")
+    if not isinstance(error, Exception):
+        raise error
+    return error
