@@ -1,0 +1,83 @@
+"""The composition root: builds every part once, wires them, and gives them their order of start and stop.
+
+Order of start: log, ops listener, then Telegram: health is served even when Telegram never answers. Order of stop:
+/readyz turns 503, Telegram is disconnected (bounded), the listener closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.aiohttp import make_aiohttp_handler
+
+from sidecar import __version__
+from sidecar.http.ops import ops_app
+from sidecar.http.server import listen
+from sidecar.lag import measure_lag
+from sidecar.log import logger, set_up
+from sidecar.manager import TelegramClientManager
+from sidecar.metrics import Metrics
+from sidecar.race import background
+from sidecar.redact import Redactor
+from sidecar.signals import reload_on_sighup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.settings import Settings
+    from sidecar.state import Event, Snapshot
+
+
+async def run(settings: Settings, stop: asyncio.Event, *, listening_at: Callable[[str], None] = lambda _: None) -> None:
+    """Run the daemon until `stop` is set.
+
+    Args:
+        settings: all there is to know.
+        stop: ends it.
+        listening_at: called with the ops listener's URL once it answers.
+
+    Raises:
+        ListenerError: the ops listener's address cannot be bound.
+    """
+    redactor, registry = Redactor(), CollectorRegistry()
+    set_up(settings, redactor)
+    log = logger()
+
+    def learn_phone(_: Event, snapshot: Snapshot) -> None:
+        if snapshot.identity and snapshot.identity.phone:
+            redactor.learn([snapshot.identity.phone])
+
+    metrics = Metrics(registry, program_version=__version__)
+    manager = TelegramClientManager(settings, observers=[learn_phone, metrics], learn_secrets=redactor.learn, stop=stop)
+    ops = ops_app(
+        manager.journal,
+        metrics=make_aiohttp_handler(registry),
+        environment=settings.environment,
+        version=__version__,
+    )
+    listening = asyncio.Event()
+
+    def announce(url: str) -> None:
+        listening_at(url)
+        log.info("service_starting", version=__version__, environment=settings.environment, ops=url)
+        listening.set()
+
+    with reload_on_sighup(manager.reload_credentials):
+        async with background(
+            listen(ops, settings.host, settings.port, bound=announce),
+            measure_lag(metrics.observe_lag),
+        ) as servants:
+            async with background(listening.wait()) as (up,):
+                await asyncio.wait([up, *servants], return_when=asyncio.FIRST_COMPLETED)
+            _raise_first(servants)
+            async with background(manager.run()) as (keeping,):
+                await asyncio.wait([keeping, *servants], return_when=asyncio.FIRST_COMPLETED)
+                _raise_first([keeping, *servants])
+
+
+def _raise_first(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        if task.done():
+            task.result()
