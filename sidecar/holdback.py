@@ -2,18 +2,23 @@
 
 Two kinds, because Telegram means two things: a flood wait is about a session, "too many connections" (-429) is about
 our address and so about every session.
+
+Rules of this file: standard library only, no I/O. What is remembered outlives the process if there is a store.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sidecar.link import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sidecar.link import LinkError
 
-_EVERY_SESSION = ""
+EVERY_SESSION = "*"
+"""Stands for all sessions among what is held back."""
 
 
 class Hold(NamedTuple):
@@ -23,24 +28,39 @@ class Hold(NamedTuple):
     reason: Reason
 
 
+class Store(Protocol):
+    """Keeps holds beyond the end of the process. Never raises: a store that fails is no reason not to connect."""
+
+    def load(self, *, now: float) -> Mapping[str, Hold]:
+        """Return what was kept and is not over, by the clock that says `now`."""
+        ...
+
+    def save(self, holds: Mapping[str, Hold], *, now: float) -> None:
+        """Keep these, by the clock that says `now`, and nothing else."""
+        ...
+
+
 class HoldBack:
     """Remembers what Telegram asked for, by session (its fingerprint), for as long as it is not over."""
 
-    def __init__(self) -> None:
-        self._holds: dict[str, Hold] = {}
+    def __init__(self, store: Store | None, *, now: float) -> None:
+        self._store = store
+        self._holds: dict[str, Hold] = dict(store.load(now=now)) if store else {}
 
     def take(self, session: str, error: LinkError, *, now: float) -> None:
         """Remember what an error asks for, if it asks for anything that outlives the attempt."""
         if error.reason is Reason.FLOOD_WAIT:
             key = session
         elif error.reason is Reason.TRANSPORT_FLOOD:
-            key = _EVERY_SESSION
+            key = EVERY_SESSION
         else:
             return
         self._holds = {other: hold for other, hold in self._holds.items() if hold.until > now}
         self._holds[key] = max(self.of(key), Hold(now + error.wait, error.reason))
+        if self._store:
+            self._store.save(self._holds, now=now)
 
     def of(self, session: str) -> Hold:
         """Return what holds a session back the longest; a time that is past, if nothing does."""
         nothing = Hold(0.0, Reason.FLOOD_WAIT)
-        return max(self._holds.get(session, nothing), self._holds.get(_EVERY_SESSION, nothing))
+        return max(self._holds.get(session, nothing), self._holds.get(EVERY_SESSION, nothing))

@@ -15,6 +15,7 @@ import asyncio
 import functools
 import math
 import random
+import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +28,7 @@ from sidecar.log import EventLog, logger
 from sidecar.race import background
 from sidecar.settings import load_settings
 from sidecar.state import State
+from sidecar.statefile import StateFile
 from sidecar.supervisor import Supervisor
 from sidecar.telegram import dial
 
@@ -74,6 +76,7 @@ class TelegramClientManager:
         observers: Sequence[Observer] = (),
         learn_secrets: Callable[[Iterable[str]], None] | None = None,
         random: Callable[[], float] = random.random,
+        wall: Callable[[], float] = time.time,
         stop: asyncio.Event | None = None,
     ) -> None:
         """Build every part; nothing is dialled yet. Must be called inside a running event loop.
@@ -83,6 +86,7 @@ class TelegramClientManager:
             observers: called with every event, after the log.
             learn_secrets: called with every secret that is read.
             random: returns a float in [0, 1); spreads retries and checks.
+            wall: the wall clock, in seconds since 1970; dates what is remembered in `SIDECAR_STATE_DIR`.
             stop: ends it when set, as `stop()` does.
 
         Raises:
@@ -104,6 +108,7 @@ class TelegramClientManager:
             self.journal,
             backoff=Backoff(settings.backoff_base, settings.backoff_max, random),
             random=random,
+            store=StateFile(settings.state_dir, self._log, wall=wall) if settings.state_dir else None,
         )
 
     # ------------------------------------------------------------------------------------------------ lifecycle

@@ -232,8 +232,8 @@ class Settings(BaseSettings):
     state_dir: AbsolutePath | None = Field(
         default=None,
         title="an absolute path",
-        description="Directory (an emptyDir) that remembers a flood wait across restarts. Reserved: this version "
-        "writes nothing there.",
+        description="Directory (an emptyDir) that remembers a flood wait across restarts of the container. Without it, "
+        "a restart may come too early.",
     )
     proxy: Proxy | None = Field(
         default=None,

@@ -336,7 +336,16 @@ def advance(snapshot: Snapshot, event: Event, *, now: float, due: float) -> Snap
             )
         case Postponed(reason, seconds):
             detail = f"Telegram asked us to hold back for another {seconds:.0f} s"
-            return replace(after, reason=reason, detail=detail, problems=(), retry_at=now + seconds, first_outcome=True)
+            flood = reason is Reason.FLOOD_WAIT
+            return replace(
+                after,
+                reason=reason,
+                detail=detail,
+                problems=(),
+                retry_at=now + seconds,
+                flood_until=now + seconds if flood else snapshot.flood_until,
+                first_outcome=True,
+            )
         case Connected(identity, endpoint):
             return replace(
                 after,

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from sidecar.backoff import Backoff
     from sidecar.credentials import CredentialSource
+    from sidecar.holdback import Store
     from sidecar.journal import Journal
     from sidecar.settings import Settings
     from sidecar.state import Event
@@ -81,6 +82,7 @@ class Supervisor:
         *,
         backoff: Backoff,
         random: Callable[[], float],
+        store: Store | None = None,
     ) -> None:
         self._settings = settings
         self._source = source
@@ -91,7 +93,7 @@ class Supervisor:
         self._failures = 0
         self._unknown_keys = 0
         self._ended_by: Reason | None = None
-        self._held_back = HoldBack()
+        self._held_back = HoldBack(store, now=_now())
         self.link: Link | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -130,7 +132,8 @@ class Supervisor:
 
     async def _pause(self, *, until: float) -> None:
         while (left := until - _now()) > 0:
-            await asyncio.sleep(min(left, BEAT_SECONDS))
+            # What is left may be less than the clock can tell; to sleep for that would be to spin.
+            await asyncio.sleep(min(max(left, 1e-6), BEAT_SECONDS))
             if _now() < until:
                 self._record(Held(), within=BEAT_SECONDS)
 

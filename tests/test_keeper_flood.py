@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +88,53 @@ async def test_a_flood_wait_outlives_a_rollback_of_the_session(rig: Rig) -> None
     assert rig.snapshot.state is State.WAITING
     assert rig.snapshot.reason is Reason.FLOOD_WAIT
     assert await rig.until(State.CONNECTED) == 300
+
+
+async def restarted(rig: Rig, **settings: Any) -> Rig:
+    """Stop a keeper and start another one on the same session, as a container that is restarted."""
+    await rig.stop()
+    after = Rig(rig.dc, rig.secrets)
+    after.session = rig.session
+    after.start(**settings)
+    return after
+
+
+async def test_a_flood_wait_outlives_a_restart(rig: Rig, tmp_path: Path) -> None:
+    """With a state directory the next process does not connect before the wait is over, and says why."""
+    rig.dc.fail("users.getUsers", code=420, message="FLOOD_WAIT_300")
+    rig.start(state_dir=tmp_path)
+    await asyncio.sleep(100)
+    after = await restarted(rig, state_dir=tmp_path)
+    await after.until(State.WAITING)
+
+    assert after.snapshot.reason is Reason.FLOOD_WAIT
+    assert after.snapshot.first_outcome
+    assert after.metric("telegram_flood_wait_until_timestamp_seconds") == 200
+    assert rig.dc.accepted == 1
+    assert await after.until(State.CONNECTED) == 200
+    await after.stop()
+
+
+async def test_a_flood_wait_of_another_session_does_not_hold_this_one(rig: Rig, tmp_path: Path) -> None:
+    """What is remembered is remembered by fingerprint."""
+    rig.dc.fail("users.getUsers", code=420, message="FLOOD_WAIT_300")
+    rig.start(state_dir=tmp_path)
+    await rig.until(State.WAITING)
+    after = await restarted(rig, state_dir=tmp_path, session_string=rig.dc.create_session().string)
+
+    assert await after.until(State.CONNECTED) == 0
+    await after.stop()
+
+
+async def test_without_a_state_directory_a_restart_forgets(rig: Rig) -> None:
+    """The limit that README states, pinned."""
+    rig.dc.fail("users.getUsers", code=420, message="FLOOD_WAIT_300")
+    rig.start()
+    await rig.until(State.WAITING)
+    after = await restarted(rig)
+
+    assert await after.until(State.CONNECTED) == 0
+    await after.stop()
 
 
 async def test_too_many_connections_holds_back_every_session(rig: Rig) -> None:

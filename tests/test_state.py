@@ -214,6 +214,7 @@ def test_legal_walks(data: st.DataObject, steps: int) -> None:
                 "detail": "Telegram asked us to hold back for another 90 s",
                 "problems": (),
                 "retry_at": 110.4,
+                "flood_until": 110.4,
                 "first_outcome": True,
             },
             id="postponed",
