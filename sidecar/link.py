@@ -156,6 +156,10 @@ class Link(Protocol):
         """Wait for the connection to end, then raise why."""
         ...
 
+    def doubt(self) -> str:
+        """Say what may be behind an answer that does not come, as the rest of a sentence; nothing if nothing is."""
+        ...
+
     def cut(self) -> None:
         """Give the connection up at once: there is nobody left to close it politely with."""
         ...

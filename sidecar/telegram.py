@@ -7,22 +7,27 @@ How Telethon is held, and why (measured with 1.45):
 * `connect()` succeeds with a revoked session, and `get_me()` turns every 401 into `None`; so who we are is asked with
   the raw request, which raises the true error.
 * When Telethon drops a connection, awaits in flight get a `CancelledError` that nobody asked for. Here it is a loss.
-* Of its private parts three are touched, each in one place: `_sender.send` (a ping must go bare, as Telethon's own
-  does), `_sender._connection` (to learn why dialling failed, and to cut a connection that does not close), and
-  `_switch_dc` (Telegram's "go to another data centre" makes Telethon wipe the auth key; we go nowhere).
+* Of its private parts four are touched, each in one place: `_sender.send` (a ping must go bare, as Telethon's own
+  does), `_sender._connection` (to learn why dialling failed, and to cut a connection that does not close),
+  `_sender._state._ignore_count` (to tell silence from answers that Telethon drops), and `_switch_dc` (Telegram's "go to
+  another data centre" makes Telethon wipe the auth key; we go nowhere).
 """
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import secrets
 import socket
+import struct
 import time
+import zlib
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from telethon import TelegramClient, errors, functions, types
 from telethon.network import ConnectionTcpFull
+from telethon.network.connection.tcpfull import FullPacketCodec
 from telethon.sessions import StringSession
 
 from sidecar.link import CUT_SECONDS, Endpoint, Identity, LinkBusy, LinkError, LinkLost, LinkRefused, Reason
@@ -38,6 +43,16 @@ TRANSPORT_FLOOD_WAIT = 120.0
 
 UNKNOWN_KEY_WAIT = 120.0
 """Seconds to stay away after transport error -404 (unknown auth key): a passing fault of theirs needs minutes."""
+
+LARGEST_PACKET = 16 << 20
+"""Bytes in one packet at most. Telegram sends a megabyte or so; whoever announces more speaks no MTProto, and what it
+sends until a deadline would be kept in memory."""
+
+_LENGTH_BYTES, _HEAD_BYTES = 4, 8
+"""Bytes of a packet's length, and of all that precedes its content."""
+
+_KEY_ID_BYTES, _OUTER_BYTES, _BLOCK = 8, 24, 16
+"""Bytes of the key's identifier (what is shorter is a transport error), of all that is not encrypted, of AES."""
 
 UNTIMED_FLOOD_WAIT = 60.0
 """Seconds to hold back after a flood error that does not say how long."""
@@ -129,6 +144,13 @@ class TelegramLink:
             case _:
                 raise LinkLost(Reason.PROTOCOL, "Telegram answered get_me with no user")
 
+    def doubt(self) -> str:
+        """Say that Telethon drops answers, if it does: it judges them by our clock, and tells only its log."""
+        dropped = self.client._sender._state._ignore_count  # noqa: SLF001 - see the top of this file
+        if not dropped:
+            return ""
+        return f"; {dropped} answers were dropped because their time is far from ours: the clock of one side is wrong"
+
     def cut(self) -> None:
         """Give the connection up at once: what is still to be sent is dropped."""
         if transport := _transport(self.client):
@@ -144,9 +166,44 @@ class TelegramLink:
         raise LinkLost(Reason.CLOSED, "Telethon gave the connection up")
 
 
+class _Reader:
+    """A stream that is not read for more than a packet may hold, and knows a transport error by its first four bytes.
+
+    Telethon waits for eight, and takes an error that comes alone for the length of a packet.
+    """
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._stream = stream
+
+    async def readexactly(self, size: int) -> bytes:
+        if size > LARGEST_PACKET:
+            raise errors.InvalidBufferError(b"")
+        if size != _HEAD_BYTES:
+            return await self._stream.readexactly(size)
+        length = await self._stream.readexactly(_LENGTH_BYTES)
+        if int.from_bytes(length, "little", signed=True) < 0:
+            raise errors.InvalidBufferError(length)
+        return length + await self._stream.readexactly(_HEAD_BYTES - _LENGTH_BYTES)
+
+
+class _Codec(FullPacketCodec):  # type: ignore[misc]
+    """Telethon's own codec, that lets no packet of senseless length in.
+
+    One that is not whole blocks would reach libssl, which answers by ending the process; and whoever can write to the
+    connection can send it, for the key's identifier that must precede it goes over the wire in clear.
+    """
+
+    async def read_packet(self, reader: asyncio.StreamReader) -> bytes:
+        packet: bytes = await super().read_packet(_Reader(reader))
+        if len(packet) >= _KEY_ID_BYTES and (len(packet) <= _OUTER_BYTES or (len(packet) - _OUTER_BYTES) % _BLOCK):
+            raise errors.InvalidBufferError(b"")
+        return packet
+
+
 class _Transport(ConnectionTcpFull):  # type: ignore[misc]
     """Telethon's own transport, that also remembers why dialling failed, and can be cut."""
 
+    packet_codec = _Codec
     failure: OSError | None = None
 
     async def connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # noqa: ASYNC109 - not our signature
@@ -266,13 +323,15 @@ def verdict(error: Exception) -> LinkError:
             return LinkLost(Reason.MIGRATED, f"the account lives in another data centre ({name})")
         case errors.RPCError() | errors.TypeNotFoundError():
             return LinkBusy(Reason.PROTOCOL, f"Telegram answered with something unexpected ({name})")
-        case errors.AuthKeyNotFound():
+        case errors.AuthKeyNotFound() | errors.InvalidBufferError(code=404):
             return LinkLost(Reason.UNKNOWN_KEY, "Telegram does not know the auth key (-404)", wait=UNKNOWN_KEY_WAIT)
         case errors.InvalidBufferError(code=429):
             too_many = "Telegram says too many connections (-429)"
             return LinkLost(Reason.TRANSPORT_FLOOD, too_many, wait=TRANSPORT_FLOOD_WAIT)
         case asyncio.IncompleteReadError():
             return LinkLost(Reason.CLOSED, "Telegram closed the connection")
+        case gzip.BadGzipFile() | zlib.error() | EOFError():  # the first is an OSError, and quotes the answer
+            return LinkLost(Reason.PROTOCOL, f"something unreadable on the wire ({name})")
         case ConnectionResetError() | BrokenPipeError() | ConnectionAbortedError():
             return LinkLost(Reason.RESET, f"the connection was reset ({name})")
         case ConnectionRefusedError() | socket.gaierror():
@@ -283,7 +342,9 @@ def verdict(error: Exception) -> LinkError:
             return LinkLost(Reason.UNREACHABLE, f"the data centre cannot be reached ({error})")
         case errors.BadMessageError() | errors.InvalidChecksumError() | errors.SecurityError():
             return LinkLost(Reason.PROTOCOL, f"something unreadable on the wire ({name})")
-        case BufferError() | ValueError() | IndexError():
+        case BufferError() | ValueError() | IndexError() | struct.error():
+            return LinkLost(Reason.PROTOCOL, f"something unreadable on the wire ({name})")
+        case RuntimeError() if str(error).startswith("Invalid boolean code"):  # Telethon's reader has no better word
             return LinkLost(Reason.PROTOCOL, f"something unreadable on the wire ({name})")
         case _:
             return LinkLost(Reason.UNEXPECTED, f"{name}, which nobody expected; see the traceback")

@@ -58,7 +58,9 @@ class Vigil:
                 async with asyncio.timeout(allowed):
                     await self._link.ping()
             except TimeoutError:
-                raise LinkLost(Reason.PING_TIMEOUT, f"no answer to a ping within {allowed:g} s") from None
+                raise LinkLost(
+                    Reason.PING_TIMEOUT, f"no answer to a ping within {allowed:g} s{self._link.doubt()}"
+                ) from None
             self._record(PingAnswered(clock() - began))
 
     async def _check_for_ever(self) -> Never:
@@ -81,7 +83,9 @@ class Vigil:
                 identity = await self._link.check()
         except TimeoutError:
             ended(CheckResult.TIMEOUT)
-            raise LinkLost(Reason.WATCHDOG_TIMEOUT, f"no answer to get_me within {allowed:g} s") from None
+            raise LinkLost(
+                Reason.WATCHDOG_TIMEOUT, f"no answer to get_me within {allowed:g} s{self._link.doubt()}"
+            ) from None
         except LinkBusy as busy:
             if busy.reason is Reason.FLOOD_WAIT:
                 ended(CheckResult.FLOOD_WAIT)

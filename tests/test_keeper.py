@@ -371,7 +371,12 @@ async def test_a_clock_that_falls_behind_costs_one_connection(rig: Rig) -> None:
     await rig.until(State.WAITING)
 
     assert rig.snapshot.reason is Reason.PING_TIMEOUT
+    assert rig.snapshot.detail
+    assert rig.snapshot.detail.endswith("dropped because their time is far from ours: the clock of one side is wrong")
     await rig.until(State.CONNECTED)
+    offset = rig.metric("telegram_clock_offset_seconds")
+    assert offset is not None
+    assert abs(offset - 100) <= 0.51
     await asyncio.sleep(CHECK + 1)
     assert rig.dc.accepted == 2
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gzip
 import socket
+import struct
+import zlib
 
 import pytest
 from telethon import errors, functions, types
@@ -59,6 +62,11 @@ def told(code: int, message: str) -> Exception:
         pytest.param(errors.BadMessageError(GET_ME, 33), LinkLost, Reason.PROTOCOL, 0, id="bad message"),
         pytest.param(ValueError(), LinkLost, Reason.PROTOCOL, 0, id="ValueError"),
         pytest.param(IndexError(), LinkLost, Reason.PROTOCOL, 0, id="IndexError"),
+        pytest.param(RuntimeError("Invalid boolean code 0x1"), LinkLost, Reason.PROTOCOL, 0, id="no boolean"),
+        pytest.param(gzip.BadGzipFile("b'+1'"), LinkLost, Reason.PROTOCOL, 0, id="no gzip"),
+        pytest.param(zlib.error(), LinkLost, Reason.PROTOCOL, 0, id="broken gzip"),
+        pytest.param(EOFError(), LinkLost, Reason.PROTOCOL, 0, id="half a gzip"),
+        pytest.param(struct.error(), LinkLost, Reason.PROTOCOL, 0, id="a frame shorter than its checksum"),
         pytest.param(KeyError("what"), LinkLost, Reason.UNEXPECTED, 0, id="anything else"),
     ],
 )
