@@ -1,1 +1,1 @@
-"""The listeners: `ops` for Prometheus and Kubernetes, `server` for what every listener has in common."""
+"""The listeners: `ops` for Prometheus and Kubernetes; `server`, `guest` and `answers` are what any listener needs."""

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from sidecar import health
 from sidecar.clock import as_time
-from sidecar.http.server import as_json, discreet_headers, json_errors
+from sidecar.http.answers import as_json, discreet_headers, json_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,21 +1,29 @@
-"""A listener as one coroutine, and what all listeners have in common: JSON for every answer, no access log."""
+"""A listener as one coroutine, from bound to closed. What a client may cost is bounded in `guest`."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import os
-from http import HTTPStatus
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
+
+from sidecar.http.guest import Guest, cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Never
 
-    from aiohttp.typedefs import Handler
+    from aiohttp.typedefs import Handler, Middleware
+
+ACCEPTS = 32
+"""Connections accepted in one turn of the event loop. A request is answered within some five turns of its connection;
+in so many, a flood must not fill `CONNECTIONS` and push it out again."""
+
+QUEUE = 1024
+"""Connections that wait in the kernel. A full queue drops a probe's first packet, which comes again after a second."""
 
 SHUTDOWN_SECONDS = 0.5
 """Seconds that open requests get when the listener closes; every answer comes from memory, so none needs more. With
@@ -45,46 +53,49 @@ async def listen(app: web.Application, host: str, port: int, *, bound: Callable[
     Raises:
         ListenerError: the address cannot be bound.
     """
+    app.middlewares.insert(0, _in_turn())
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
+    guests: dict[Guest, asyncio.Transport] = {}
+
+    def welcome() -> Guest:
+        return Guest(cast("web.Server", runner.server), guests)
+
+    server: asyncio.Server | None = None
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            create = asyncio.get_running_loop().create_server
+            server = await create(welcome, host, port, backlog=ACCEPTS)
         except (OSError, UnicodeError) as error:  # the latter for what cannot be a host name
             raise ListenerError(f"{host}:{port}", error) from error
-        address = runner.addresses[0]
+        for listening in server.sockets:
+            with listening.dup() as same:
+                same.listen(QUEUE)  # asyncio has one number for this and for ACCEPTS
+        address = server.sockets[0].getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         bound(f"http://{shown}:{address[1]}")
         await asyncio.Event().wait()
         raise AssertionError("for ever is over")
     finally:
+        if server:
+            server.close()
         await runner.cleanup()
+        for transport in list(guests.values()):
+            cut(transport)  # what is not taken by now is not waited for
 
 
-def as_json(body: object, status: int = HTTPStatus.OK) -> web.Response:
-    """Answer with JSON."""
-    return web.json_response(body, status=status, dumps=_dumps)
+def _in_turn() -> Middleware:
+    """Let the event loop turn between two answers of one route.
 
+    A page of metrics takes a millisecond or two, and a ping some six turns: answers to hundreds of clients in each of
+    them would cost the heartbeat its deadline. Each route has its own queue, so that a probe waits behind no scrape.
+    """
+    turns: defaultdict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-def _dumps(body: object) -> str:
-    return json.dumps(body, ensure_ascii=False)
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        async with turns[request.match_info.route.resource]:  # None for what does not exist
+            await asyncio.sleep(0)
+            return await handler(request)
 
-
-async def discreet_headers(_: web.Request, answer: web.StreamResponse) -> None:
-    """Let nobody cache an answer, and tell nobody the versions of what made it."""
-    answer.headers["Cache-Control"] = "no-store"
-    answer.headers["Server"] = "telethon-sidecar"
-
-
-@web.middleware
-async def json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer unknown paths and methods with JSON, as everything else."""
-    try:
-        return await handler(request)
-    except web.HTTPMethodNotAllowed as error:
-        allowed = ", ".join(sorted(error.allowed_methods))
-        answer = as_json({"ok": False, "why": f"{request.method} is not allowed here; use {allowed}."}, error.status)
-        answer.headers["Allow"] = allowed
-        return answer
-    except web.HTTPNotFound as error:
-        return as_json({"ok": False, "why": "There is nothing at this path; / lists what there is."}, error.status)
+    return middleware
