@@ -49,7 +49,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, listening_at: Callable
         if snapshot.identity and snapshot.identity.phone:
             redactor.learn([snapshot.identity.phone])
 
-    metrics = Metrics(registry, program_version=__version__)
+    metrics = Metrics(registry, program_version=__version__, clock=asyncio.get_running_loop().time)
     manager = TelegramClientManager(settings, observers=[learn_phone, metrics], learn_secrets=redactor.learn, stop=stop)
     ops = ops_app(
         manager.journal,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import time
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, assert_never
 
@@ -24,6 +25,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from sidecar import health
 from sidecar.link import Reason
 from sidecar.state import (
     AttemptFailed,
@@ -60,11 +62,26 @@ class Metrics:
     """The view of events as metrics."""
 
     def __init__(
-        self, registry: CollectorRegistry, *, program_version: str, wall: Callable[[], float] = time.time
+        self,
+        registry: CollectorRegistry,
+        *,
+        program_version: str,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        """Declare every metric.
+
+        Args:
+            registry: where.
+            program_version: ours.
+            wall: gives the time of day, in seconds since 1970.
+            clock: gives the event loop's time. With it, `telegram_connected` is judged anew at every scrape, so that
+                a process that was frozen does not show what was true before.
+        """
         # One `_created` series beside every counter and histogram would double the series for nothing.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._wall = wall
+        self._clock = clock
         self._contact: float | None = None
         self._connected = Gauge(
             "telegram_connected",
@@ -180,7 +197,10 @@ class Metrics:
 
     def __call__(self, event: Event, snapshot: Snapshot) -> None:
         """Take an event in."""
-        self._connected.set(snapshot.state is State.CONNECTED)
+        if self._clock is None:
+            self._connected.set(snapshot.state is State.CONNECTED)
+        else:
+            self._connected.set_function(partial(_connected, snapshot, self._clock))
         self._state.state(snapshot.state)
         if snapshot.last_contact != self._contact:
             self._contact = snapshot.last_contact
@@ -218,7 +238,14 @@ class Metrics:
                 self._flood_until.set(self._wall() + seconds)
             case PingAnswered(seconds):
                 self._ping_latency.observe(seconds)
-            case Postponed() | CredentialsChanged() | Held() | Stopping() | Disconnecting() | Disconnected():
+            case Postponed(reason, seconds):
+                if reason is Reason.FLOOD_WAIT:
+                    self._flood_until.set(self._wall() + seconds)
+            case CredentialsChanged() | Held() | Stopping() | Disconnecting() | Disconnected():
                 pass
             case _:
                 assert_never(event)
+
+
+def _connected(snapshot: Snapshot, clock: Callable[[], float]) -> float:
+    return float(health.ready(snapshot, clock()).ok)

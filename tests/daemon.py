@@ -6,12 +6,10 @@ import asyncio
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import Any, Self
 
 import aiohttp
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PATIENCE = 20.0
 """Seconds after which a test gives up waiting; on an idle machine everything here takes a fraction of one."""
@@ -24,6 +22,8 @@ class Daemon:
         self._directory = directory
         self._arguments = arguments
         self._environment = {"SIDECAR_PORT": "0"} | environment
+        self.before: tuple[str, ...] = ()
+        """What to put before the command, for example to run it in another network namespace."""
         self._process: asyncio.subprocess.Process
         self._reading: asyncio.Task[None]
         self._grew = asyncio.Event()
@@ -33,7 +33,7 @@ class Daemon:
     async def __aenter__(self) -> Self:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
         self._process = await asyncio.create_subprocess_exec(
-            *[sys.executable, "-m", "sidecar", *self._arguments],
+            *[*self.before, sys.executable, "-m", "sidecar", *self._arguments],
             cwd=self._directory,
             env=inherited | self._environment,
             stdout=asyncio.subprocess.PIPE,
@@ -59,17 +59,17 @@ class Daemon:
         """Everything it wrote to standard output so far."""
         return "".join(self.lines)
 
-    async def logged(self, event: str) -> dict[str, Any]:
-        """Wait for an event in the log, and return its line."""
-        line = await self.shown(f'"event": "{event}"')
+    async def logged(self, event: str, *, after: int = 0) -> dict[str, Any]:
+        """Wait for an event in the log, past the first so many lines, and return its line."""
+        line = await self.shown(f'"event": "{event}"', after=after)
         record: dict[str, Any] = json.loads(line)
         return record
 
-    async def shown(self, text: str) -> str:
-        """Wait for a line with a text in it, and return the line."""
+    async def shown(self, text: str, *, after: int = 0) -> str:
+        """Wait for a line with a text in it, past the first so many lines, and return the line."""
         async with asyncio.timeout(PATIENCE):
             while True:
-                for line in self.lines:
+                for line in self.lines[after:]:
                     if text in line:
                         return line
                 self._grew.clear()
@@ -80,6 +80,22 @@ class Daemon:
         url = (await self.logged("service_starting"))["ops"]
         async with aiohttp.ClientSession() as http, http.get(url + path) as answer:
             return answer.status, await answer.text()
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    @property
+    def resident(self) -> int:
+        """Bytes of memory that it holds."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return 1024 * int(status.partition("VmRSS:")[2].split()[0])
+
+    @property
+    def files(self) -> int:
+        """Files and sockets that it holds open."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def send(self, number: int) -> None:
         """Send it a signal."""

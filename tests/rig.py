@@ -60,9 +60,12 @@ class Rig:
             settings = {"api_id": 1, "api_hash": API_HASH, "session_string": self.session.string} | settings
         self.loop = asyncio.get_running_loop()
         self._began = self.loop.time()
-        metrics = Metrics(self.registry, program_version="test", wall=lambda: self.now)
+        metrics = Metrics(self.registry, program_version="test", wall=lambda: self.now, clock=self.loop.time)
         self.manager = TelegramClientManager(
-            Settings(**settings), observers=[metrics, self._observe, *observers], random=lambda: 0.5
+            Settings(**settings),
+            observers=[metrics, self._observe, *observers],
+            random=lambda: 0.5,
+            wall=lambda: 1e9 + self.clock(),
         )
         self._task = asyncio.create_task(self.manager.run())
 
@@ -81,6 +84,11 @@ class Rig:
             self.pings += 1
         elif not isinstance(event, Held):
             self.events.append((self.now, event))
+
+    @staticmethod
+    def clock() -> float:
+        """Return the time of the event loop."""
+        return asyncio.get_running_loop().time()
 
     # -------------------------------------------------------------------------------------------- looking at it
 
