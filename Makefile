@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage figures lint docs lock wheel-test clean
+.PHONY: help setup demo test coverage soak figures lint docs lock wheel-test clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,11 +27,14 @@ demo: setup ## run the daemon against a simulated Telegram that plays faults, un
 test: setup ## run all tests
 	$(BIN)/python -m pytest
 
-coverage: setup ## run all tests and demand 95 % branch coverage
+coverage: setup ## run all tests but the slow ones and demand 95 % branch coverage
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage run -m pytest -q -m 'not slow'
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+soak: setup ## thousands of faults and a month in fake time: nothing may grow (about 40 minutes)
+	$(BIN)/python -m tests.soak --cycles 5000 --days 30
 
 figures: setup ## measure what the keeper promises, in real time (about 6 minutes)
 	$(BIN)/python bench/figures.py
@@ -44,6 +47,7 @@ lint: setup ## check style, types and import rules
 
 docs: setup ## write the generated parts of README.md and docs/ anew
 	$(BIN)/python tools/docs.py
+	$(BIN)/python tools/reliability.py
 
 lock: setup ## pin the newest allowed dependencies, with hashes, in requirements/
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
