@@ -503,7 +503,7 @@ async def beaten(dc: DataCentre, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 async def test_a_crowd_costs_neither_memory_nor_heartbeat(
     beaten: Daemon, dc: DataCentre, record_property: Callable[[str, object], None], wanted: int, start: bytes
 ) -> None:
-    """/livez answers within a second (3 while the crowd arrives), pings keep their times, and 48 MB is all it takes."""
+    """/livez answers within the timeout of its probe, pings keep their deadline, and 48 MB is all it takes."""
     host, port = (await beaten.logged("service_starting"))["ops"].removeprefix("http://").split(":")
     pings, loop = dc.requests, asyncio.get_running_loop()
     assert isinstance(pings, Heartbeat)
@@ -550,9 +550,9 @@ async def test_a_crowd_costs_neither_memory_nor_heartbeat(
         record_property(name, value)
 
     print(figures)  # noqa: T201 - shown by -s
-    assert max(storm) < 3, figures
-    assert max(answered) < 1, figures
-    assert pings.longest_gap < 1, figures
+    assert max(storm) < 3, figures  # the probe of README has 3 s
+    assert max(answered) < 3, figures
+    assert pings.longest_gap < 2, figures
     assert grown < 48 * MEGABYTE, figures
     assert max(held) < 350, figures
     assert still_open <= 256, figures

@@ -30,7 +30,7 @@ INTERVAL, DEADLINE = 0.3, 0.5
 NOTICED = INTERVAL + DEADLINE
 """Seconds within which a dead connection is found."""
 
-MARGIN = 1.0
+MARGIN = 2.0
 """Seconds that a busy machine may add to that."""
 
 QUICK = {
