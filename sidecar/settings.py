@@ -99,10 +99,7 @@ Seconds = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
 """From a tenth of a second, below which pings and retries would harm somebody, to a day."""
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Channel = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, pattern=r"^(https?://)?(t|telegram)\.me/\S+$|^@\w+$|^-?\d+$"),
-]
+Channel = Annotated[str, BeforeValidator(_stripped), AfterValidator(_channel)]
 
 # ---------------------------------------------------------------------------------------------------------- settings
 
@@ -312,7 +309,7 @@ def load_settings(flags: Mapping[str, str] | None = None, *, only_flags: bool = 
         only_flags: read nothing else, as the demo does, which must never touch a real session.
 
     Raises:
-        SettingsError: with a line for every fault; no line repeats a value.
+        SettingsError: with a line for every fault; no line repeats a secret.
     """
     faults = [] if only_flags else _faults_of_names()
     kind = _OnlyFlags if only_flags else Settings

@@ -36,7 +36,6 @@ class Demo:
     """The scenario, and the Secret that it changes."""
 
     def __init__(self, dc: DataCentre, secret: MountedSecret) -> None:
-        self._dc = dc
         self._secret = secret
         self._session = dc.create_session(username="demo")
         self._mount()
