@@ -29,7 +29,7 @@ from sidecar.simulator.connection import Connection
 from sidecar.simulator.dialogue import CONTAINER_ID
 from sidecar.simulator.envelope import Envelope
 from sidecar.state import AttemptFailed, ConnectionLost, State
-from sidecar.telegram import LARGEST_PACKET
+from sidecar.telegram.wire import LARGEST_PACKET
 from tests.fake_time import in_fake_time
 from tests.rig import Rig
 

@@ -13,7 +13,7 @@ import pytest
 from telethon import errors, functions, types
 
 from sidecar.link import LOSSES, REFUSALS, LinkBusy, LinkError, LinkLost, LinkRefused, Reason
-from sidecar.telegram import TRANSPORT_FLOOD_WAIT, UNKNOWN_KEY_WAIT, UNTIMED_FLOOD_WAIT, verdict
+from sidecar.telegram.verdicts import TRANSPORT_FLOOD_WAIT, UNKNOWN_KEY_WAIT, UNTIMED_FLOOD_WAIT, verdict
 
 GET_ME = functions.users.GetUsersRequest([types.InputUserSelf()])
 

@@ -1,0 +1,195 @@
+"""Telethon behind `Link`: dialled, asked, and closed.
+
+How Telethon is held, and why (measured with 1.45):
+
+* A client is used once. A reused one keeps a stuck ping, queued requests and flood memory.
+* All of its own retrying is off: it hammers a peer that accepts and drops, and hides a dead connection for minutes.
+* `connect()` succeeds with a revoked session, and `get_me()` turns every 401 into `None`; so who we are is asked with
+  the raw request, which raises the true error.
+* When Telethon drops a connection, awaits in flight get a `CancelledError` that nobody asked for. Here it is a loss.
+* Of its private parts four are touched, each in one place: `_sender.send` (a ping must go bare, as Telethon's own
+  does), `_sender._connection` (to learn why dialling failed, and to cut a connection that does not close),
+  `_sender._state._ignore_count` (to tell silence from answers that Telethon drops), and `_switch_dc` (Telegram's "go to
+  another data centre" makes Telethon wipe the auth key; we go nowhere).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from telethon import TelegramClient, functions, types
+from telethon.sessions import StringSession
+
+from sidecar.link import CUT_SECONDS, Endpoint, Identity, LinkError, LinkLost, Reason
+from sidecar.telegram.verdicts import verdict
+from sidecar.telegram.wire import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from typing import Never
+
+    from sidecar.credentials import Credentials
+
+
+@asynccontextmanager
+async def dial(credentials: Credentials, *, close_timeout: float, disconnect_delay: int) -> AsyncIterator[TelegramLink]:
+    """Open a connection to Telegram with these credentials; close it when the block is left.
+
+    The caller sets the deadline for entering the block.
+
+    Args:
+        credentials: the account and the application.
+        close_timeout: seconds that closing may take before the socket is cut; cut, it is gone within `CUT_SECONDS`.
+        disconnect_delay: seconds after the last ping at which Telegram drops a connection that went silent.
+
+    Raises:
+        LinkError: Telegram could not be reached, or refused.
+    """
+    facts = credentials.facts
+    client = _Client(
+        StringSession(credentials.session.get_secret_value()),
+        credentials.api_id,
+        credentials.api_hash.get_secret_value(),
+        connection=Transport,
+        use_ipv6=facts.ipv6,
+        # Without a timeout of its own Telethon awaits the dialling plainly. With one it uses asyncio.wait_for, which
+        # before Python 3.12 can swallow the cancellation that is our deadline.
+        timeout=None,
+        auto_reconnect=False,
+        connection_retries=0,
+        retry_delay=0,
+        request_retries=0,
+        raise_last_call_error=True,
+        flood_sleep_threshold=0,
+        receive_updates=False,
+        # What the account's owner reads in the list of sessions: always the same, whatever the node.
+        device_model="telethon-sidecar",
+        system_version="1.0",
+        app_version="1.0",
+    )
+    try:
+        with _verdicts(client):
+            await client.connect()
+            config = await client(functions.help.GetConfigRequest())
+        # Telegram tells whole seconds; half a second is the expected rest.
+        offset = config.date.timestamp() + 0.5 - time.time()
+        yield TelegramLink(client, Endpoint(dc=facts.dc, clock_offset=offset), disconnect_delay)
+    finally:
+        await _close(client, close_timeout)
+
+
+class TelegramLink:
+    """One live connection to Telegram."""
+
+    def __init__(self, client: TelegramClient, endpoint: Endpoint, disconnect_delay: int) -> None:
+        self.client = client
+        self.endpoint = endpoint
+        self._disconnect_delay = disconnect_delay
+
+    async def ping(self) -> None:
+        """Ping, and have Telegram drop this connection if no other ping follows in time.
+
+        The answer's future is never cancelled: Telethon would complain when the answer came after all.
+        """
+        with _verdicts(self.client):
+            request = functions.PingDelayDisconnectRequest(
+                ping_id=secrets.randbits(63), disconnect_delay=self._disconnect_delay
+            )
+            answer = self.client._sender.send(request)  # noqa: SLF001 - client(request) would wrap it
+            answer.add_done_callback(_look_at)
+            await asyncio.wait({answer})
+            answer.result()
+
+    async def check(self) -> Identity:
+        """Ask Telegram who we are."""
+        with _verdicts(self.client):
+            users = await self.client(functions.users.GetUsersRequest([types.InputUserSelf()]))
+        match users:
+            case [types.User() as me]:
+                return Identity(
+                    user_id=me.id,
+                    is_bot=bool(me.bot),
+                    username=me.username,
+                    first_name=me.first_name,
+                    last_name=me.last_name,
+                    phone=me.phone,
+                )
+            case _:
+                raise LinkLost(Reason.PROTOCOL, "Telegram answered get_me with no user")
+
+    def doubt(self) -> str:
+        """Say that Telethon drops answers, if it does: it judges them by our clock, and tells only its log."""
+        dropped = self.client._sender._state._ignore_count  # noqa: SLF001 - see the top of this file
+        if not dropped:
+            return ""
+        return f"; {dropped} answers were dropped because their time is far from ours: the clock of one side is wrong"
+
+    def cut(self) -> None:
+        """Give the connection up at once: what is still to be sent is dropped."""
+        if transport := _transport(self.client):
+            transport.cut()
+
+    async def lost(self) -> Never:
+        """Wait for the connection to end, then raise why."""
+        with _verdicts(self.client):
+            ended = self.client.disconnected
+            ended.add_done_callback(_look_at)
+            await asyncio.wait({ended})
+            ended.result()
+        raise LinkLost(Reason.CLOSED, "Telethon gave the connection up")
+
+
+class _Client(TelegramClient):  # type: ignore[misc]
+    """Telethon's own client, that stays with the data centre of its session."""
+
+    async def _switch_dc(self, new_dc: int) -> Never:
+        raise LinkLost(
+            Reason.MIGRATED, f"Telegram sends the account to data centre {new_dc}, the session is for another"
+        )
+
+
+async def _close(client: TelegramClient, close_timeout: float) -> None:
+    """Disconnect within so many seconds, by force if need be. Never raises, but for a cancellation."""
+    transport = _transport(client)
+    closing = client.disconnect()
+    for future in (closing, client.disconnected):
+        future.add_done_callback(_look_at)
+    try:
+        await asyncio.wait({closing}, timeout=close_timeout)
+    finally:
+        if transport:
+            transport.cut()
+    await asyncio.wait({closing}, timeout=CUT_SECONDS)
+
+
+def _transport(client: TelegramClient) -> Transport | None:
+    transport: Transport | None = client._sender._connection  # noqa: SLF001 - see the top of this file
+    return transport
+
+
+def _look_at(future: asyncio.Future[Any]) -> None:
+    """Look at an outcome that nobody may ask for any more, or asyncio complains that nobody did."""
+    if not future.cancelled():
+        future.exception()
+
+
+@contextmanager
+def _verdicts(client: TelegramClient) -> Iterator[None]:
+    """Let out nothing but verdicts, and cancellations that were asked for."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise LinkLost(Reason.CLOSED, "Telethon dropped the connection with the question unanswered") from None
+    except LinkError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever Telethon lets out gets a verdict
+        transport = _transport(client)
+        cause = (transport and transport.failure) or error
+        raise verdict(cause) from cause
