@@ -51,8 +51,7 @@ class Vigil:
 
     async def _ping_for_ever(self) -> Never:
         clock, allowed = asyncio.get_running_loop().time, self._settings.ping_timeout
-        while True:
-            await asyncio.sleep(self._settings.ping_interval)
+        while True:  # the first at once: until Telegram has one, it would keep our connection if we vanished
             began = clock()
             try:
                 async with asyncio.timeout(allowed):
@@ -62,6 +61,7 @@ class Vigil:
                     Reason.PING_TIMEOUT, f"no answer to a ping within {allowed:g} s{self._link.doubt()}"
                 ) from None
             self._record(PingAnswered(clock() - began))
+            await asyncio.sleep(self._settings.ping_interval)
 
     async def _check_for_ever(self) -> Never:
         wait = 0.0

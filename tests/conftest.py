@@ -50,7 +50,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     finally:
         rig = pyfuncitem.funcargs.get("rig")
         if isinstance(rig, Rig) and rig.loop:
-            rig.loop.run_until_complete(rig.stop())
+            rig.loop.run_until_complete(_settle(rig))
+
+
+async def _settle(rig: Rig) -> None:
+    await rig.stop()
+    await asyncio.sleep(0.1)  # for the data centre to read the last of the connection, and its end
 
 
 @pytest.fixture

@@ -112,6 +112,10 @@ class Rig:
         self.start(**settings)
         await self.until(State.CONNECTED)
 
+    async def pinged(self) -> None:
+        """Wait until the first ping was answered; it goes out in the instant of connecting."""
+        await self.manager.journal.until(lambda _: self.pings > 0)
+
     def of(self, kind: type[Event]) -> list[tuple[float, Event]]:
         """Return the recorded events of one kind."""
         return [(at, event) for at, event in self.events if isinstance(event, kind)]

@@ -40,11 +40,11 @@ async def test_connected_only_after_get_me_was_answered(rig: Rig) -> None:
 
 
 async def test_pings_and_checks_come_on_time(rig: Rig) -> None:
-    """In ten quiet minutes there is a ping every 3 s, a check every 60 s, and one connection."""
+    """In ten quiet minutes there is a ping at once and every 3 s, a check every 60 s, and one connection."""
     await rig.connected()
     await asyncio.sleep(600.5)
 
-    assert rig.pings == 200
+    assert rig.pings == 201
     assert [at for at, _ in rig.of(Checked)] == [CHECK * n for n in range(1, 11)]
     assert rig.metric("telegram_watchdog_checks_total", result="ok") == 10
     assert rig.metric("telegram_watchdog_latency_seconds_count") == 10
@@ -53,11 +53,14 @@ async def test_pings_and_checks_come_on_time(rig: Rig) -> None:
 
 
 async def test_pings_tell_telegram_to_drop_us_if_we_vanish(rig: Rig) -> None:
-    """Every ping of ours is a ping_delay_disconnect; Telethon's own keep-alive adds a plain one a minute."""
+    """Every ping of ours is a ping_delay_disconnect, from the first instant; Telethon adds a plain one a minute."""
     await rig.connected()
+    await rig.pinged()
+    assert rig.now == 0
+    assert rig.dc.requests["ping_delay_disconnect"] == 1
     await asyncio.sleep(59)
 
-    assert rig.dc.requests["ping_delay_disconnect"] == 19
+    assert rig.dc.requests["ping_delay_disconnect"] == 20
     assert rig.dc.requests["ping"] == 0
 
 
@@ -299,6 +302,7 @@ async def test_something_nobody_expected_is_a_loss_with_its_traceback(
 ) -> None:
     """A borrower that breaks the client's inside costs the connection, and the log shows what happened."""
     await rig.connected()
+    await rig.pinged()
     client = await rig.manager.get_client()
     client._sender.send = None
     await rig.until(State.WAITING)

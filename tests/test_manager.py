@@ -82,6 +82,7 @@ async def test_a_connection_that_ends_under_a_borrower_is_an_error(
     """Telethon cancels what is in flight; the borrower gets an error that says why, for nobody cancelled it."""
     rig.mount(rig.session)
     await rig.connected(from_files=True)
+    await rig.pinged()
 
     async def borrow() -> None:
         async with rig.manager.client() as client:

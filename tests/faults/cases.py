@@ -311,11 +311,11 @@ _SILENCE: tuple[Case, ...] = (
         _set(ignore_pings=True),
         NOTICED,
         {
-            START: ("lost (ping_timeout)", 6.0, 0.25, 2, 2),
-            CONNECTING: ("lost (ping_timeout)", 6.5, 0.25, 1, 1),
+            START: ("lost (ping_timeout)", 3.0, 0.25, 2, 2),
+            CONNECTING: ("lost (ping_timeout)", 3.5, 0.25, 1, 1),
             UNPROVEN: ("lost (ping_timeout)", 6.0, 0.25, 1, 1),
             PROVEN: ("lost (ping_timeout)", 6.0, 0.05, 1, 1),
-            WAITING: ("lost (ping_timeout)", 6.25, 0.5, 2, 2),
+            WAITING: ("lost (ping_timeout)", 3.25, 0.5, 2, 2),
         },
     ),
     *_family(

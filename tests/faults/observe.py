@@ -277,12 +277,12 @@ async def _arrange(case: Case, rig: Rig, witness: Witness) -> None:
             assert rig.snapshot.state is State.CONNECTING
         case When.UNPROVEN:
             _start(case, rig, witness)
-            await rig.until(State.CONNECTED)
+            await rig.pinged()
         case When.PROVEN:  # just after a check and a ping were answered, which is when a fault stays hidden the longest
             _start(case, rig, witness)
             await rig.until(State.CONNECTED)
             await asyncio.sleep(PROOF)
-            pings = PROOF // case.settings.get("ping_interval", 3)
+            pings = 1 + PROOF // case.settings.get("ping_interval", 3)
             await rig.manager.journal.until(lambda _: len(rig.of(Checked)) == 1 and rig.pings == pings)
         case When.WAITING:
             _start(case, rig, witness)
