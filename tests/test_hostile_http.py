@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import random
+import re
 import resource
 import socket
 import struct
@@ -24,7 +26,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from sidecar.http import guest, server
+from sidecar.http import connection, server
 from sidecar.http.ops import ops_app
 from sidecar.journal import Journal
 from sidecar.metrics import Metrics
@@ -47,6 +49,9 @@ ESTABLISHED = 1
 """As the kernel numbers the states of TCP."""
 
 PING = "ping_delay_disconnect"
+PING_INTERVAL, PING_TIMEOUT = 0.25, 3.0
+PROBE_TIMEOUT = 3.0
+"""Seconds; as in README's manifest."""
 
 
 class Caller:
@@ -91,9 +96,9 @@ class Caller:
 async def caller(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Caller]:
     """A caller of a listener whose patience is short."""
     for name in ("IDLE_SECONDS", "UNTAKEN_SECONDS", "BODY_SECONDS"):
-        monkeypatch.setattr(guest, name, 0.3)
+        monkeypatch.setattr(connection, name, 0.3)
     registry = CollectorRegistry()
-    metrics = Metrics(registry, program_version="1.2.3")
+    metrics = Metrics(registry, program_version="1.2.3", clock=asyncio.get_running_loop().time)
     journal = Journal([metrics], due=asyncio.get_running_loop().time() + 60)
     app = ops_app(journal, metrics=make_aiohttp_handler(registry), environment="test", version="1.2.3")
     app.router.add_get("/large", large)
@@ -109,9 +114,7 @@ async def large(_: web.Request) -> web.Response:
 
 def statuses(answer: bytes) -> list[int]:
     """Return the status of every answer in there."""
-    return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]] + [
-        int(part[:3]) for part in answer.split(b"HTTP/1.0 ")[1:]
-    ]
+    return [int(status) for status in re.findall(rb"HTTP/\d\.\d (\d{3}) ", answer)]
 
 
 # ----------------------------------------------------------------------------------------------------- one bad request
@@ -123,37 +126,37 @@ REQUESTS = {
     "ten-thousand-headers": (b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 10_000 + b"\r\n", [400]),
     "no-http": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100), [400]),
     "nothing-but-noughts": (bytes(5000), [400]),
-    "unknown-method": (b"BREW /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [400, 405]),
-    "method-connect": (b"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n", [404, 405, 400]),
+    "unknown-method": (b"BREW /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [400]),
+    "method-connect": (b"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n", [404]),
     "method-pri": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [400]),
     "options-star": (b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [404]),
-    "lower-case-method": (b"get /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [400, 405]),
-    "http-0.9": (b"GET /livez\r\n\r\n", [200, 400]),
+    "lower-case-method": (b"get /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [400]),
+    "http-0.9": (b"GET /livez\r\n\r\n", [200]),
     "http-1.0": (b"GET /livez HTTP/1.0\r\n\r\n", [200]),
     "http-9.9": (b"GET /livez HTTP/9.9\r\nHost: x\r\n\r\n", [400]),
-    "no-host": (b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n", [200, 400]),
+    "no-host": (b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n", [400]),
     "gzip-body-claimed": (
         b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 7\r\n\r\nno gzip" + LAST,
-        [200],
+        [200, 200],
     ),
     "unknown-encoding": (
         b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Encoding: br, \xff\r\nContent-Length: 1\r\n\r\nx" + LAST,
-        [200, 400],
+        [200, 200],
     ),
     "chunks-of-garbage": (
         b"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\ngarbage\r\n",
-        [200, 400],
+        [400],
     ),
     "chunk-of-a-huge-size": (
         b"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
-        [200, 400],
+        [400],
     ),
     "endless-chunk-extension": (
         b"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"a" * MEGABYTE,
-        [200, 400],
+        [200],
     ),
     "unfinished-chunks": (b"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", [200]),
-    "unknown-transfer-encoding": (b"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: rot13\r\n\r\n", [200, 400]),
+    "unknown-transfer-encoding": (b"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: rot13\r\n\r\n", [400]),
     "content-length-negative": (b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", [400]),
     "content-length-no-number": (b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", [400]),
     "content-length-huge": (b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 40 + b"\r\n\r\n", [400]),
@@ -165,7 +168,7 @@ REQUESTS = {
         b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         [400],
     ),
-    "body-on-get": (b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody" + LAST, [200]),
+    "body-on-get": (b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody" + LAST, [200, 200]),
     "body-that-never-comes": (b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n", [200]),
     "body-on-post": (b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody" + LAST, [405, 200]),
     "expects-to-continue": (
@@ -174,23 +177,23 @@ REQUESTS = {
     ),
     "expects-the-unknown": (
         b"GET /livez HTTP/1.1\r\nHost: x\r\nExpect: miracles\r\nConnection: close\r\n\r\n",
-        [417, 200],
+        [417],
     ),
-    "nought-in-path": (b"GET /live\x00z HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [400, 404]),
+    "nought-in-path": (b"GET /live\x00z HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [400]),
     "nought-escaped": (b"GET /live%00z HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [404]),
     "nought-in-header": (b"GET /livez HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\nConnection: close\r\n\r\n", [400]),
     "absolute-form": (b"GET http://x/livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [200]),
-    "absolute-form-of-nonsense": (b"GET http://[x/livez HTTP/1.1\r\nHost: x\r\n" + CLOSE, [400, 404]),
+    "absolute-form-of-nonsense": (b"GET http://[x/livez HTTP/1.1\r\nHost: x\r\n" + CLOSE, [400]),
     "absolute-form-bad-port": (b"GET http://x:99999999/livez HTTP/1.1\r\nHost: x\r\n" + CLOSE, [400]),
-    "unicode-path": ("GET /livéz/☃ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode(), [400, 404]),
-    "broken-unicode-path": (b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [400, 404]),
-    "broken-escapes": (b"GET /%zz%e2%28%a1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [400, 404]),
-    "dots": (b"GET /../../livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [200, 404]),
-    "no-slash": (b"GET livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [400, 404]),
-    "folded-header": (b"GET /livez HTTP/1.1\r\nHost: x\r\n folded: y\r\nConnection: close\r\n\r\n", [400, 200]),
-    "bare-line-feeds": (b"GET /livez HTTP/1.1\nHost: x\nConnection: close\n\n", [200, 400]),
-    "host-of-nonsense": (b"GET / HTTP/1.1\r\nHost: [::1\r\nConnection: close\r\n\r\n", [200, 400]),
-    "host-twice": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n", [400, 200]),
+    "unicode-path": ("GET /livéz/☃ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode(), [400]),
+    "broken-unicode-path": (b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [400]),
+    "broken-escapes": (b"GET /%zz%e2%28%a1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [404]),
+    "dots": (b"GET /../../livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [404]),
+    "no-slash": (b"GET livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [400]),
+    "folded-header": (b"GET /livez HTTP/1.1\r\nHost: x\r\n folded: y\r\nConnection: close\r\n\r\n", [400]),
+    "bare-line-feeds": (b"GET /livez HTTP/1.1\nHost: x\nConnection: close\n\n", [400]),
+    "host-of-nonsense": (b"GET / HTTP/1.1\r\nHost: [::1\r\nConnection: close\r\n\r\n", [200]),
+    "host-twice": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n", [400]),
     "upgrade": (
         b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x85garbage",
         [200, 400],
@@ -218,8 +221,8 @@ async def test_a_bad_request_is_answered_and_forgotten(
     """Whatever a request is, the answer is no 5xx and no line in the log, the connection ends, the next is served."""
     answer = await caller.say(request_bytes)
 
-    assert set(statuses(answer)) <= set(expected), answer[:500]
-    assert answer or len(request_bytes) >= MEGABYTE  # a reset may overtake an answer to what is not read
+    overtaken = not answer and len(request_bytes) > server.RECEIVE_BYTES  # by a reset, as some was not read
+    assert overtaken or statuses(answer) == expected, answer[:500]
     await caller.well()
 
 
@@ -235,9 +238,10 @@ async def test_a_bad_request_is_answered_as_everything_else(caller: Caller) -> N
 
 async def test_pipelined_requests_are_all_answered(caller: Caller) -> None:
     """A thousand requests in one go get a thousand answers, in order."""
-    answer = await caller.say(LIVE * 999 + LAST)
+    missing = LIVE.replace(b"/livez", b"/missing")
+    answer = await caller.say((LIVE + missing) * 499 + LIVE + LAST)
 
-    assert statuses(answer) == [200] * 1000
+    assert statuses(answer) == [200, 404] * 499 + [200, 200]
     await caller.well()
 
 
@@ -332,8 +336,8 @@ async def test_who_resets_is_forgotten(caller: Caller) -> None:
 
 async def test_the_number_of_connections_is_bounded(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one too many is let in, and the oldest is cut."""
-    monkeypatch.setattr(guest, "CONNECTIONS", 3)
-    monkeypatch.setattr(guest, "IDLE_SECONDS", 60.0)
+    monkeypatch.setattr(connection, "CONNECTIONS", 3)
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 60.0)
     open_ones = [await caller.connect() for _ in range(3)]
     for reader, writer in open_ones:
         writer.write(LIVE)
@@ -345,7 +349,7 @@ async def test_the_number_of_connections_is_bounded(caller: Caller, monkeypatch:
         with suppress(ConnectionError):
             await oldest.read()
     second[1].write(LAST)
-    assert statuses(await second[0].read()) == [200, 200] or second[0].at_eof()
+    assert statuses(await second[0].read()) == [200]  # the first line of the answer before was read above
     for _, writer in open_ones:
         writer.transport.abort()
 
@@ -388,8 +392,8 @@ WORDS = [
 
 async def test_fuzz(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands of requests made of broken pieces: no 5xx, no line in the log, and it answers afterwards."""
-    monkeypatch.setattr(guest, "IDLE_SECONDS", 0.1)
-    monkeypatch.setattr(guest, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "BODY_SECONDS", 0.1)
     loop = asyncio.get_running_loop()
     end = loop.time() + 6
     seen: Counter[int] = Counter()
@@ -421,37 +425,41 @@ def _piece(dice: random.Random) -> bytes:
 
 CROWD = """\
 import resource, select, socket, sys, time
-host, port, count, start = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), bytes.fromhex(sys.argv[4])
+host, port, count, seconds, again = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), sys.argv[5]
+start = sys.stdin.buffer.read()
+again = {"nothing": b"", "a byte": b"a", "the same": start}[again]
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-crowd = []
+unsent = {}
+
+def push(one):
+    try:
+        unsent[one] = unsent[one][one.send(unsent[one], socket.MSG_DONTWAIT):] or again
+    except BlockingIOError:
+        pass
+    except OSError:
+        unsent[one] = b""
+
 for _ in range(count):
     one = socket.create_connection((host, port))
-    if start:
-        try:
-            one.send(start)
-        except OSError:
-            pass
-    crowd.append(one)
+    unsent[one] = start
+    push(one)
 print("here", flush=True)
-until = time.monotonic() + float(sys.argv[5])
-drip = not start.endswith(b"\\r\\n\\r\\n") and bool(start)
+until = time.monotonic() + seconds
 while time.monotonic() < until:
-    if not drip:
-        time.sleep(0.1)
-        continue
-    for one in crowd[-300:]:
-        try:
-            one.send(b"a", socket.MSG_DONTWAIT)
-        except OSError:
-            pass
-    time.sleep(0.05)
+    for one in list(unsent)[-300:]:
+        if unsent[one]:
+            push(one)
+    time.sleep(0.01)
 alive = select.poll()
-for one in crowd:
+for one in unsent:
     alive.register(one, select.POLLIN)
 gone = len(alive.poll(0))
-print(len(crowd) - gone, flush=True)
+print(len(unsent) - gone, flush=True)
 """
+
+LARGEST_HEAD = b"Host: x\r\n" + b"".join(b"X%d: %b\r\n" % (n, b"a" * 4050) for n in range(connection.HEADERS - 2))
+"""Header fields, as many and as long as are let in, but for the end of the head."""
 
 
 class Heartbeat(Counter[str]):
@@ -472,10 +480,13 @@ class Heartbeat(Counter[str]):
         return max(late - early for early, late in zip(self.times, self.times[1:], strict=False))
 
 
-def allowed_files(wanted: int) -> int:
-    """Return how many connections one process may hold, up to a number."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard - 100)
+def need_files(wanted: int) -> None:
+    """Skip the test where one process may not hold so many connections; in CI, fail."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < wanted + 100:
+        told = f"a process may open {most} files here, and {wanted} connections are needed: ulimit -Hn"
+        assert os.environ.get("CI") != "true", told
+        pytest.skip(told)
 
 
 @pytest.fixture
@@ -485,38 +496,57 @@ async def beaten(dc: DataCentre, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     session = {"API_ID": "1", "API_HASH": API_HASH, "SESSION_STRING": dc.create_session().string}
     dc.requests = Heartbeat()
     async with Daemon(
-        tmp_path, SIDECAR_PING_INTERVAL="0.25", SIDECAR_WATCHDOG_INTERVAL="20", SIDECAR_LOG_LEVEL="info", **session
+        tmp_path,
+        SIDECAR_PING_INTERVAL=str(PING_INTERVAL),
+        SIDECAR_WATCHDOG_INTERVAL="20",
+        SIDECAR_LOG_LEVEL="info",
+        **session,
     ) as daemon:
         await daemon.logged("telegram_connected")
         yield daemon
 
 
 @pytest.mark.parametrize(
-    ("wanted", "start"),
+    ("count", "start", "again"),
     [
-        pytest.param(10_000, b"", id="10000-idle"),
-        pytest.param(2_000, b"GET /livez HTTP/1.1\r\nX: ", id="2000-dripping"),
-        pytest.param(2_000, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 20, id="2000-pipelining-unread"),
-        pytest.param(300, b"GET /livez HTTP/1.1\r\n" + b"X: " + b"a" * 4000, id="300-long-heads"),
+        pytest.param(10_000, b"", "nothing", id="10000-idle"),
+        pytest.param(2_000, b"GET /livez HTTP/1.1\r\nX: ", "a byte", id="2000-dripping"),
+        pytest.param(2_000, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 20, "the same", id="2000-pipelining-unread"),
+        pytest.param(300, b"GET /livez HTTP/1.1\r\n" + LARGEST_HEAD, "a byte", id="300-largest-heads"),
+        pytest.param(
+            300, b"GET /metrics HTTP/1.1\r\n" + LARGEST_HEAD + b"\r\n", "the same", id="300-pipelining-largest-heads"
+        ),
     ],
 )
 async def test_a_crowd_costs_neither_memory_nor_heartbeat(
-    beaten: Daemon, dc: DataCentre, record_property: Callable[[str, object], None], wanted: int, start: bytes
+    beaten: Daemon,
+    dc: DataCentre,
+    record_property: Callable[[str, object], None],
+    count: int,
+    *,
+    start: bytes,
+    again: str,
 ) -> None:
-    """/livez answers within the timeout of its probe, pings keep their deadline, and 48 MB is all it takes."""
+    """/livez answers within the timeout of its probe, pings keep their deadline, and 50 MB is all it takes."""
     host, port = (await beaten.logged("service_starting"))["ops"].removeprefix("http://").split(":")
     pings, loop = dc.requests, asyncio.get_running_loop()
     assert isinstance(pings, Heartbeat)
     await beaten.get("/metrics")
-    before, count = beaten.resident, allowed_files(wanted)
+    need_files(count)
+    before = beaten.resident
     crowd = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-c", CROWD, host, port, str(count), start.hex(), "2"], stdout=asyncio.subprocess.PIPE
+        *[sys.executable, "-c", CROWD, host, port, str(count), "2", again],
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
     storm: list[float] = []
     answered: list[float] = []
     held: list[int] = []
     try:
+        assert crowd.stdin
         assert crowd.stdout
+        crowd.stdin.write(start)
+        crowd.stdin.close()
         async with asyncio.timeout(60):
             arriving = asyncio.create_task(crowd.stdout.readline())
             while not arriving.done():
@@ -550,12 +580,12 @@ async def test_a_crowd_costs_neither_memory_nor_heartbeat(
         record_property(name, value)
 
     print(figures)  # noqa: T201 - shown by -s
-    assert max(storm) < 3, figures  # the probe of README has 3 s
-    assert max(answered) < 3, figures
-    assert pings.longest_gap < 2, figures
-    assert grown < 48 * MEGABYTE, figures
-    assert max(held) < 350, figures
-    assert still_open <= 256, figures
+    assert max(storm) < PROBE_TIMEOUT, figures
+    assert max(answered) < PROBE_TIMEOUT, figures
+    assert pings.longest_gap < PING_INTERVAL + PING_TIMEOUT, figures
+    assert grown < 50 * MEGABYTE, figures
+    assert max(held) < connection.CONNECTIONS + 100, figures
+    assert still_open <= connection.CONNECTIONS, figures
     assert "Traceback" not in beaten.output
     assert '"level": "error"' not in beaten.output
     assert '"event": "telegram_connection_lost"' not in beaten.output

@@ -1,1 +1,1 @@
-"""The listeners: `ops` for Prometheus and Kubernetes; `server`, `guest` and `answers` are what any listener needs."""
+"""The listeners: `ops` for Prometheus and Kubernetes; `server`, `connection` and `answers` serve any of them."""

@@ -1,16 +1,17 @@
-"""A listener as one coroutine, from bound to closed. What a client may cost is bounded in `guest`."""
+"""A listener as one coroutine, from bound to closed. What a client may cost is bounded in `connection`."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import os
+import socket
 from collections import defaultdict
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
 
-from sidecar.http.guest import Guest, cut
+from sidecar.http.connection import Connection, cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler, Middleware
 
-ACCEPTS = 32
+ACCEPTS = 8
 """Connections accepted in one turn of the event loop. A request is answered within some five turns of its connection;
 in so many, a flood must not fill `CONNECTIONS` and push it out again."""
+
+RECEIVE_BYTES = 8 << 10
+"""Receive buffer of a connection in the kernel (which doubles it), and so what one turn of the event loop reads of it:
+room for every honest request, and little for a flood of large ones."""
 
 QUEUE = 1024
 """Connections that wait in the kernel. A full queue drops a probe's first packet, which comes again after a second."""
@@ -54,21 +59,25 @@ async def listen(app: web.Application, host: str, port: int, *, bound: Callable[
         ListenerError: the address cannot be bound.
     """
     app.middlewares.insert(0, _in_turn())
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
+    # Cancellation, because a client that is gone must not go on waiting for its turn.
+    runner = web.AppRunner(
+        app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS, handler_cancellation=True
+    )
     await runner.setup()
-    guests: dict[Guest, asyncio.Transport] = {}
+    open_ones: dict[Connection, asyncio.Transport] = {}
 
-    def welcome() -> Guest:
-        return Guest(cast("web.Server", runner.server), guests)
+    def connection() -> Connection:
+        return Connection(cast("web.Server", runner.server), open_ones)
 
     server: asyncio.Server | None = None
     try:
         try:
             create = asyncio.get_running_loop().create_server
-            server = await create(welcome, host, port, backlog=ACCEPTS)
+            server = await create(connection, host, port, backlog=ACCEPTS)
         except (OSError, UnicodeError) as error:  # the latter for what cannot be a host name
             raise ListenerError(f"{host}:{port}", error) from error
         for listening in server.sockets:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)  # what is accepted inherits it
             with listening.dup() as same:
                 same.listen(QUEUE)  # asyncio has one number for this and for ACCEPTS
         address = server.sockets[0].getsockname()
@@ -80,7 +89,7 @@ async def listen(app: web.Application, host: str, port: int, *, bound: Callable[
         if server:
             server.close()
         await runner.cleanup()
-        for transport in list(guests.values()):
+        for transport in list(open_ones.values()):
             cut(transport)  # what is not taken by now is not waited for
 
 
@@ -96,6 +105,6 @@ def _in_turn() -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         async with turns[request.match_info.route.resource]:  # None for what does not exist
             await asyncio.sleep(0)
-            return await handler(request)
+        return await handler(request)
 
     return middleware

@@ -2,7 +2,8 @@
 
 Who may connect is not ours to choose, so nothing that a client does may cost the heartbeat to Telegram its times, or
 the process its memory. Every number below is a bound on one client's patience or greed; together they bound the memory
-of a listener to some 40 MB, whatever comes (256 connections with a head of 32 fields of 4 KiB each).
+of a listener to some 50 MB, whatever comes: 64 connections, each with three heads of 32 fields of 4 KiB (one that is
+answered, one that waits, one that is still coming), which are about twice as large in Python as on the wire.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from aiohttp import web
 
 from sidecar.http.answers import as_json, be_discreet
 
-CONNECTIONS = 256
+CONNECTIONS = 64
 """Open connections of a listener. The next one is let in, and the oldest is cut: a probe is always new, and an answer
 takes milliseconds, so the oldest is an idle or a hostile one. A pod's own guests are a handful."""
 
@@ -41,14 +42,17 @@ LINE_BYTES = 4096
 HEADERS = 32
 """Most header fields of a request; a scrape through two proxies has about fifteen."""
 
+WAITING_REQUESTS = 1
+"""Requests of one connection that wait while another is answered; the next ones wait in the kernel."""
 
-class Guest(web.RequestHandler):
+
+class Connection(web.RequestHandler):
     """One connection: aiohttp's own handler, that is also bounded in number, in time and in what it makes us log."""
 
-    def __init__(self, house: web.Server, guests: dict[Guest, asyncio.Transport]) -> None:
+    def __init__(self, server: web.Server, open_ones: dict[Connection, asyncio.Transport]) -> None:
         self._running = asyncio.get_running_loop()
         super().__init__(
-            house,
+            server,
             loop=self._running,
             access_log=None,  # type: ignore[arg-type] # aiohttp's own way to have none
             keepalive_timeout=IDLE_SECONDS,
@@ -58,45 +62,45 @@ class Guest(web.RequestHandler):
             max_headers=HEADERS,
             auto_decompress=False,
         )
-        self._guests = guests
-        self._unasked = self._untaken = self._running.call_later(IDLE_SECONDS, self._leave_unasked)
+        # aiohttp keeps 32 of them, heads and all, and offers no way to say otherwise.
+        self._max_msg_queue_size, self._msg_queue_resume_size = WAITING_REQUESTS, 0
+        self._open_ones = open_ones
+        self._untaken: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let the client in; if the house is full, the oldest one goes."""
-        if len(self._guests) >= CONNECTIONS:
-            oldest = next(iter(self._guests))
-            cut(self._guests.pop(oldest))
-        self._guests[self] = wire = cast("asyncio.Transport", transport)
-        wire.set_write_buffer_limits(high=0)  # so that we hear of every answer that is not taken at once
+        """Let the client in; if there are too many, the oldest one goes."""
+        if len(self._open_ones) >= CONNECTIONS:
+            oldest = next(iter(self._open_ones))
+            cut(self._open_ones.pop(oldest))
+        self._open_ones[self] = stream = cast("asyncio.Transport", transport)
+        stream.set_write_buffer_limits(high=0)  # so that we hear of every answer that is not taken at once
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the client."""
-        self._guests.pop(self, None)
-        self._unasked.cancel()
-        self._untaken.cancel()
+        self._open_ones.pop(self, None)
+        self._be_patient()
         super().connection_lost(exc)
 
-    def _leave_unasked(self) -> None:
-        # aiohttp does this itself since 3.14; before, its timer began with the first answer.
-        if not self._request_count:
-            self.force_close()
+    def _be_patient(self) -> None:
+        if self._untaken:
+            self._untaken.cancel()
 
     def pause_writing(self) -> None:
         """Start to lose patience: an answer is not being taken."""
         super().pause_writing()
-        if wire := self._guests.get(self):
-            self._untaken = self._running.call_later(UNTAKEN_SECONDS, cut, wire)
+        if stream := self._open_ones.get(self):
+            self._untaken = self._running.call_later(UNTAKEN_SECONDS, cut, stream)
 
     def resume_writing(self) -> None:
         """Be patient again: the answer was taken."""
-        self._untaken.cancel()
+        self._be_patient()
         super().resume_writing()
 
     def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's returns None, and so closes at once
         """Answer what was asked by a client that has nothing more to say, for a moment."""
-        if wire := self._guests.get(self):
-            self._running.call_later(HALF_CLOSED_SECONDS, wire.close)
+        if stream := self._open_ones.get(self):
+            self._running.call_later(HALF_CLOSED_SECONDS, stream.close)
         return True
 
     def handle_error(
@@ -121,7 +125,7 @@ class Guest(web.RequestHandler):
             super().log_exception(*args, **kw)
 
 
-def cut(wire: asyncio.Transport) -> None:
+def cut(transport: asyncio.Transport) -> None:
     """End a connection at once, with a reset: after a mere close the kernel would keep for minutes what is unsent."""
-    wire.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    wire.abort()
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
