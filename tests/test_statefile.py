@@ -75,6 +75,10 @@ GOOD = {"asked": WALL, "until": WALL + 300, "reason": "flood_wait"}
         ),
         pytest.param(json.dumps({"version": 1, "holds": {"aa": GOOD | {"until": WALL - 1}}}).encode(), id="backwards"),
         pytest.param(json.dumps({"version": 1, "holds": {"aa": GOOD | {"reason": "whim"}}}).encode(), id="no reason"),
+        pytest.param(json.dumps({"version": 1, "holds": {"aa": GOOD | {"reason": "banned"}}}).encode(), id="no hold"),
+        pytest.param(b'{"version": 1, "holds": {"aa": {"asked": 1, "until": 1' + b"0" * 400 + b"}}}", id="too large"),
+        pytest.param(b"[" * 60_000, id="too deep"),
+        pytest.param(b" " * 70_000 + b"{}", id="too long"),
     ],
 )
 def test_a_file_of_no_use_is_reported_and_ignored(
@@ -87,15 +91,34 @@ def test_a_file_of_no_use_is_reported_and_ignored(
     (record,) = caplog.records
     assert "state_ignored" in record.getMessage()
     assert str(tmp_path / FILE_NAME) in record.getMessage()
+    assert "Delete the file" in record.getMessage()
+
+
+def test_a_broken_entry_costs_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What can be understood is honoured."""
+    (tmp_path / FILE_NAME).write_text(json.dumps({"version": 1, "holds": {"aa": 7, "bb": GOOD}}))
+
+    assert state(tmp_path).load(now=5.0) == {"bb": Hold(305.0, Reason.FLOOD_WAIT)}
+    assert len(caplog.records) == 1
+
+
+def test_the_longest_wait_is_cut_and_not_forgotten(tmp_path: Path) -> None:
+    """What we wrote ourselves we read ourselves."""
+    state(tmp_path).save({"aa": Hold(LONGEST_SECONDS + 86_400, Reason.FLOOD_WAIT)}, now=0.0)
+
+    assert state(tmp_path).load(now=0.0) == {"aa": Hold(LONGEST_SECONDS, Reason.FLOOD_WAIT)}
 
 
 def test_a_directory_that_is_not_there_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A wait that cannot be written down is still waited out by this process."""
+    """At the start, before the first wait is lost; and what cannot be written down this process still waits out."""
     memory = HoldBack(state(tmp_path / "nowhere"), now=0.0)
+    (record,) = caplog.records
+    assert "state_not_saved" in record.getMessage()
+    assert "Mount an emptyDir" in record.getMessage()
     memory.take("aa", LinkBusy(Reason.FLOOD_WAIT, "", wait=300.0), now=10.0)
 
     assert memory.of("aa") == Hold(310.0, Reason.FLOOD_WAIT)
-    (record,) = caplog.records
+    _, record = caplog.records
     assert "state_not_saved" in record.getMessage()
 
 
