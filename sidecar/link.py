@@ -131,21 +131,21 @@ class Endpoint:
 class Link(Protocol):
     """One connection to Telegram, from dialled to lost. It is used once and never mended.
 
-    Every method raises a `LinkError` and nothing else (a cancellation that was asked for passes through).
+    Every method raises a `LinkError` and nothing else (a cancellation that was asked for passes through). The caller
+    sets the deadlines.
     """
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Where the connection leads."""
-        ...
 
     @property
     def client(self) -> Any:
         """The library's own client, to be lent to the application."""
         ...
 
+    async def open(self) -> Endpoint:
+        """Connect, and tell where the connection leads."""
+        ...
+
     async def ping(self) -> None:
-        """Return when Telegram answered a ping within its deadline."""
+        """Return when Telegram answered a ping."""
         ...
 
     async def check(self) -> Identity:
@@ -156,8 +156,11 @@ class Link(Protocol):
         """Wait for the connection to end, then raise why."""
         ...
 
-    def doubt(self) -> str:
-        """Say what may be behind an answer that does not come, as the rest of a sentence; nothing if nothing is."""
+    def silence(self, reason: Reason, detail: str) -> LinkLost:
+        """Give the verdict on an answer that did not come in time.
+
+        It names what may be behind it, and waits for as long as Telegram may hold a connection that we have given up.
+        """
         ...
 
     def cut(self) -> None:

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from sidecar.state import Event
 
 Dial = Callable[[Credentials], AbstractAsyncContextManager[Link]]
-"""Opens a link: entering dials it, leaving closes it within `SIDECAR_SHUTDOWN_TIMEOUT`. Raises `LinkError` only."""
+"""Makes a link, not opened yet; leaving the block closes it within `SIDECAR_SHUTDOWN_TIMEOUT`."""
 
 BEAT_SECONDS = 10.0
 """A keeper that waits gives a sign of life this often, so that a stuck one is told from a patient one."""
@@ -144,18 +144,19 @@ class Supervisor:
         self._record(AttemptStarted(self._failures + 1, session), within=allowed + self._closing)
         failure: Exception
         try:
-            async with asyncio.timeout(allowed) as deadline, self._dial(credentials) as link:
-                identity = await link.check()
-                deadline.reschedule(None)
+            async with self._dial(credentials) as link:
+                try:
+                    async with asyncio.timeout(allowed):
+                        endpoint, identity = await link.open(), await link.check()
+                except TimeoutError:
+                    raise link.silence(Reason.CONNECT_TIMEOUT, f"no verified session within {allowed:g} s") from None
                 self._unknown_keys = 0
                 self.link = link
-                self._record(Connected(identity, link.endpoint, _now() - began, self._ended_by), within=self._contact)
+                self._record(Connected(identity, endpoint, _now() - began, self._ended_by), within=self._contact)
                 vigil = Vigil(link, self._settings, self._recorder_of(link, session), self._random)
                 return self._conclude(await vigil.keep(), session, vigil)
         except IllegalTransition:
             raise
-        except TimeoutError:
-            failure = LinkLost(Reason.CONNECT_TIMEOUT, f"no verified session within {allowed:g} s")
         except Exception as error:  # noqa: BLE001 - whatever it is, the attempt has failed; _verdict sorts it
             failure = error
         return self._conclude(failure, session, None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from sidecar.link import LinkBusy, LinkError, LinkLost, LinkRefused, Reason
+from sidecar.link import LinkBusy, LinkError, LinkRefused, Reason
 from sidecar.race import first_failure
 from sidecar.state import Checked, CheckResult, FloodWaited, PingAnswered
 
@@ -57,9 +57,7 @@ class Vigil:
                 async with asyncio.timeout(allowed):
                     await self._link.ping()
             except TimeoutError:
-                raise LinkLost(
-                    Reason.PING_TIMEOUT, f"no answer to a ping within {allowed:g} s{self._link.doubt()}"
-                ) from None
+                raise self._link.silence(Reason.PING_TIMEOUT, f"no answer to a ping within {allowed:g} s") from None
             self._record(PingAnswered(clock() - began))
             await asyncio.sleep(self._settings.ping_interval)
 
@@ -83,9 +81,7 @@ class Vigil:
                 identity = await self._link.check()
         except TimeoutError:
             ended(CheckResult.TIMEOUT)
-            raise LinkLost(
-                Reason.WATCHDOG_TIMEOUT, f"no answer to get_me within {allowed:g} s{self._link.doubt()}"
-            ) from None
+            raise self._link.silence(Reason.WATCHDOG_TIMEOUT, f"no answer to get_me within {allowed:g} s") from None
         except LinkBusy as busy:
             if busy.reason is Reason.FLOOD_WAIT:
                 ended(CheckResult.FLOOD_WAIT)

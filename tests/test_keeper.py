@@ -367,6 +367,30 @@ async def test_a_wrong_clock_does_not_keep_it_from_connecting(rig: Rig, skew: fl
     assert rig.metric("telegram_watchdog_checks_total", result="ok") == 1
 
 
+async def test_a_clock_that_falls_behind_while_connecting_is_named(rig: Rig) -> None:
+    """An attempt that fails for it says so, as a lost connection does."""
+    rig.dc.levers.latency = 1.0
+    rig.start()
+    await asyncio.sleep(2.5)
+    rig.dc.levers.clock_skew = 100.0
+    await rig.until(State.WAITING)
+
+    assert rig.snapshot.reason is Reason.CONNECT_TIMEOUT
+    dropped = "1 answers were dropped, for they are repeated or the clock of one side is wrong"
+    assert rig.snapshot.detail == f"no verified session within 15 s; {dropped}"
+
+
+@pytest.mark.parametrize("answer", ["b5757299", "15c4b51c00000000"], ids=["boolTrue", "an empty vector"])
+async def test_a_configuration_that_is_none_is_a_loss(rig: Rig, answer: str) -> None:
+    """Whatever help.getConfig is answered with, the attempt ends with a verdict, and the next one comes."""
+    rig.dc.answer_raw("help.getConfig", bytes.fromhex(answer), times=2)  # Telethon asks first, and looks at nothing
+    rig.start()
+    await rig.until(State.WAITING)
+
+    assert rig.snapshot.reason is Reason.PROTOCOL
+    await rig.until(State.CONNECTED)
+
+
 async def test_a_clock_that_falls_behind_costs_one_connection(rig: Rig) -> None:
     """Telethon drops every answer that seems to come from the future; the next connection takes the time over."""
     await rig.connected()
@@ -375,8 +399,8 @@ async def test_a_clock_that_falls_behind_costs_one_connection(rig: Rig) -> None:
     await rig.until(State.WAITING)
 
     assert rig.snapshot.reason is Reason.PING_TIMEOUT
-    assert rig.snapshot.detail
-    assert rig.snapshot.detail.endswith("dropped because their time is far from ours: the clock of one side is wrong")
+    dropped = "1 answers were dropped, for they are repeated or the clock of one side is wrong"
+    assert rig.snapshot.detail == f"no answer to a ping within 3 s; {dropped}"
     await rig.until(State.CONNECTED)
     offset = rig.metric("telegram_clock_offset_seconds")
     assert offset is not None

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.health import SLACK_SECONDS
+from sidecar.manager import SHORTEST_ORPHAN_SECONDS
 from tests.daemon import Daemon
 from tests.datacentre_process import DataCentreProcess
 from tests.rig import API_HASH
@@ -253,13 +254,16 @@ def cable() -> Iterator[None]:
 
 
 def drop_everything(*, on: bool) -> None:
-    """Drop every packet in both directions, or none: a blackhole route for the peer, on both ends."""
-    for name, peer in ((NEAR, FAR_IP), (FAR, NEAR_IP)):
-        _ip("-n", f"{name}-{os.getpid()}", "route", "add" if on else "delete", "blackhole", f"{peer}/32")
+    """Drop every packet that leaves the far end, or none: a blackhole route there, and the near end hears nothing."""
+    _ip("-n", f"{FAR}-{os.getpid()}", "route", "add" if on else "delete", "blackhole", f"{NEAR_IP}/32")
 
 
 async def test_a_half_open_connection(cable: None, tmp_path: Path) -> None:
-    """No packet passes and nobody says so: noticed within interval and deadline; once they pass again, connected."""
+    """No packet comes and nobody says so: noticed within interval and deadline.
+
+    Telegram does not hear that we give the connection up, and the way is open again at once; but the next connection
+    comes only when it has dropped the old one, for two of them can cost the session.
+    """
     inside = [("ip", "netns", "exec", f"{name}-{os.getpid()}") for name in (NEAR, FAR)]
     async with AsyncExitStack() as stack:
         far = await stack.enter_async_context(DataCentreProcess(host=FAR_IP, before=inside[1]))
@@ -271,12 +275,12 @@ async def test_a_half_open_connection(cable: None, tmp_path: Path) -> None:
         drop_everything(on=True)
         lost = await daemon.logged("telegram_connection_lost", after=seen)
         assert time.monotonic() - began < NOTICED + MARGIN
-        assert lost["reason"] in {"ping_timeout", "unreachable"}
-        await daemon.logged("telegram_connection_failed", after=seen)
-        seen = len(daemon.lines)
+        assert lost["reason"] == "ping_timeout"
+        assert lost["error"].endswith("nothing that we send is acknowledged: packets are lost on the way")
         drop_everything(on=False)
         await daemon.logged("telegram_connected", after=seen)
+        assert time.monotonic() - began > SHORTEST_ORPHAN_SECONDS
         counts = await far.counts()
-        assert counts["violations"] == []
+        assert (counts["accepted"], counts["overlap"], counts["violations"]) == (2, 0, [])
         daemon.send(signal.SIGTERM)
         assert await daemon.exit() == (0, "")

@@ -8,7 +8,7 @@ How Telethon is held, and why (measured with 1.45):
   the raw request, which raises the true error.
 * When Telethon drops a connection, awaits in flight get a `CancelledError` that nobody asked for. Here it is a loss.
 * Of its private parts four are touched, each in one place: `_sender.send` (a ping must go bare, as Telethon's own
-  does), `_sender._connection` (to learn why dialling failed, and to cut a connection that does not close),
+  does), `_sender._connection` (to learn why dialling failed, whether packets get through, and to cut a connection),
   `_sender._state._ignore_count` (to tell silence from answers that Telethon drops), and `_switch_dc` (Telegram's "go to
   another data centre" makes Telethon wipe the auth key; we go nowhere).
 """
@@ -37,17 +37,12 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def dial(credentials: Credentials, *, close_timeout: float, disconnect_delay: int) -> AsyncIterator[TelegramLink]:
-    """Open a connection to Telegram with these credentials; close it when the block is left.
-
-    The caller sets the deadline for entering the block.
+    """Make a connection to Telegram with these credentials, to be opened in the block; close it when that is left.
 
     Args:
         credentials: the account and the application.
         close_timeout: seconds that closing may take before the socket is cut; cut, it is gone within `CUT_SECONDS`.
         disconnect_delay: seconds after the last ping at which Telegram drops a connection that went silent.
-
-    Raises:
-        LinkError: Telegram could not be reached, or refused.
     """
     facts = credentials.facts
     client = _Client(
@@ -72,12 +67,7 @@ async def dial(credentials: Credentials, *, close_timeout: float, disconnect_del
         app_version="1.0",
     )
     try:
-        with _verdicts(client):
-            await client.connect()
-            config = await client(functions.help.GetConfigRequest())
-        # Telegram tells whole seconds; half a second is the expected rest.
-        offset = config.date.timestamp() + 0.5 - time.time()
-        yield TelegramLink(client, Endpoint(dc=facts.dc, clock_offset=offset), disconnect_delay)
+        yield TelegramLink(client, facts.dc, disconnect_delay)
     finally:
         await _close(client, close_timeout)
 
@@ -85,28 +75,40 @@ async def dial(credentials: Credentials, *, close_timeout: float, disconnect_del
 class TelegramLink:
     """One live connection to Telegram."""
 
-    def __init__(self, client: TelegramClient, endpoint: Endpoint, disconnect_delay: int) -> None:
+    def __init__(self, client: TelegramClient, dc: int, disconnect_delay: int) -> None:
         self.client = client
-        self.endpoint = endpoint
+        self._dc = dc
         self._disconnect_delay = disconnect_delay
+        self._held_until = 0.0
+
+    async def open(self) -> Endpoint:
+        """Connect, and tell where the connection leads."""
+        with self._verdicts():
+            await self.client.connect()
+            config = await self.client(functions.help.GetConfigRequest())
+        if not isinstance(config, types.Config):
+            raise LinkLost(Reason.PROTOCOL, "Telegram answered help.getConfig with no configuration")
+        # Telegram tells whole seconds; half a second is the expected rest.
+        return Endpoint(dc=self._dc, clock_offset=config.date.timestamp() + 0.5 - time.time())
 
     async def ping(self) -> None:
         """Ping, and have Telegram drop this connection if no other ping follows in time.
 
         The answer's future is never cancelled: Telethon would complain when the answer came after all.
         """
-        with _verdicts(self.client):
+        with self._verdicts():
             request = functions.PingDelayDisconnectRequest(
                 ping_id=secrets.randbits(63), disconnect_delay=self._disconnect_delay
             )
             answer = self.client._sender.send(request)  # noqa: SLF001 - client(request) would wrap it
+            self._held_until = asyncio.get_running_loop().time() + self._disconnect_delay
             answer.add_done_callback(_look_at)
             await asyncio.wait({answer})
             answer.result()
 
     async def check(self) -> Identity:
         """Ask Telegram who we are."""
-        with _verdicts(self.client):
+        with self._verdicts():
             users = await self.client(functions.users.GetUsersRequest([types.InputUserSelf()]))
         match users:
             case [types.User() as me]:
@@ -121,12 +123,24 @@ class TelegramLink:
             case _:
                 raise LinkLost(Reason.PROTOCOL, "Telegram answered get_me with no user")
 
-    def doubt(self) -> str:
-        """Say that Telethon drops answers, if it does: it judges them by our clock, and tells only its log."""
-        dropped = self.client._sender._state._ignore_count  # noqa: SLF001 - see the top of this file
-        if not dropped:
-            return ""
-        return f"; {dropped} answers were dropped because their time is far from ours: the clock of one side is wrong"
+    def silence(self, reason: Reason, detail: str) -> LinkLost:
+        """Give the verdict on an answer that did not come in time, and name what can be seen behind it.
+
+        Telethon drops answers whose time is far from ours, and tells only its log. And where packets are lost, Telegram
+        does not hear that we give the connection up: it holds it until the last ping's delay is over, and a second one
+        beside it can cost the session.
+        """
+        wait = 0.0
+        if dropped := self.client._sender._state._ignore_count:  # noqa: SLF001 - see the top of this file
+            detail += f"; {dropped} answers were dropped, for they are repeated or the clock of one side is wrong"
+        if (transport := _transport(self.client)) and transport.unacknowledged():
+            detail += "; nothing that we send is acknowledged: packets are lost on the way"
+            wait = self._held_for()
+        return LinkLost(reason, detail, wait=wait)
+
+    def _held_for(self) -> float:
+        """Return the seconds for which Telegram may hold this connection, if it has not heard of its end."""
+        return max(0.0, self._held_until - asyncio.get_running_loop().time())
 
     def cut(self) -> None:
         """Give the connection up at once: what is still to be sent is dropped."""
@@ -135,12 +149,32 @@ class TelegramLink:
 
     async def lost(self) -> Never:
         """Wait for the connection to end, then raise why."""
-        with _verdicts(self.client):
+        with self._verdicts():
             ended = self.client.disconnected
             ended.add_done_callback(_look_at)
             await asyncio.wait({ended})
             ended.result()
         raise LinkLost(Reason.CLOSED, "Telethon gave the connection up")
+
+    @contextmanager
+    def _verdicts(self) -> Iterator[None]:
+        """Let out nothing but verdicts, and cancellations that were asked for."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise LinkLost(Reason.CLOSED, "Telethon dropped the connection with the question unanswered") from None
+        except LinkError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever Telethon lets out gets a verdict
+            transport = _transport(self.client)
+            cause = (transport and transport.failure) or error
+            judged = verdict(cause)
+            if judged.reason is Reason.UNREACHABLE:  # we were told, and Telegram was not
+                judged.wait = self._held_for()
+            raise judged from cause
 
 
 class _Client(TelegramClient):  # type: ignore[misc]
@@ -175,21 +209,3 @@ def _look_at(future: asyncio.Future[Any]) -> None:
     """Look at an outcome that nobody may ask for any more, or asyncio complains that nobody did."""
     if not future.cancelled():
         future.exception()
-
-
-@contextmanager
-def _verdicts(client: TelegramClient) -> Iterator[None]:
-    """Let out nothing but verdicts, and cancellations that were asked for."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise LinkLost(Reason.CLOSED, "Telethon dropped the connection with the question unanswered") from None
-    except LinkError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever Telethon lets out gets a verdict
-        transport = _transport(client)
-        cause = (transport and transport.failure) or error
-        raise verdict(cause) from cause

@@ -5,6 +5,7 @@ Whoever can write to the connection can send anything; what is refused here cost
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 from telethon import errors
@@ -23,6 +24,10 @@ _LENGTH_BYTES, _HEAD_BYTES = 4, 8
 
 _KEY_ID_BYTES, _OUTER_BYTES, _BLOCK = 8, 24, 16
 """Bytes of the key's identifier (what is shorter is a transport error), of all that is not encrypted, of AES."""
+
+
+_RETRANSMITS = 2
+"""Where the kernel's struct tcp_info counts the retransmissions since the last acknowledgement: a byte."""
 
 
 class _Reader:
@@ -72,6 +77,16 @@ class Transport(ConnectionTcpFull):  # type: ignore[misc]
         except OSError as error:
             self.failure = error
             raise
+
+    def unacknowledged(self) -> bool:
+        """Tell whether the kernel sends again what the peer has not acknowledged (on Linux; elsewhere nobody knows)."""
+        if self._writer is None or not hasattr(socket, "TCP_INFO"):
+            return False
+        try:
+            info = self._writer.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 3)
+        except OSError:  # it is closed already
+            return False
+        return bool(info[_RETRANSMITS])
 
     def cut(self) -> None:
         """Close the socket at once; what is still to be sent is dropped."""
