@@ -128,14 +128,14 @@ def report(snapshot: Snapshot, now: float, *, environment: str, as_time: Callabl
 
 def telegram_check(snapshot: Snapshot, now: float, *, as_time: Callable[[float], str]) -> dict[str, Any]:
     """Give what /healthz tells of the connection; the arguments are those of `report`."""
-    connected, refused = ready(snapshot, now).ok, snapshot.state is State.REFUSED
+    readiness, refused = ready(snapshot, now), snapshot.state is State.REFUSED
     contact, retry = snapshot.last_contact, snapshot.retry_at
     return {
-        "status": "healthy" if connected else "error" if refused else "disconnected",
-        "connected": connected,
+        "status": "healthy" if readiness.ok else "error" if refused else "disconnected",
+        "connected": readiness.ok,
         "state": snapshot.state,
         "reason": snapshot.reason,
-        "why": explain(snapshot, now),
+        "why": readiness.why,
         "since": as_time(snapshot.since),
         "last_contact_age_seconds": None if contact is None else round(age(contact, now), 1),
         "retry_in_seconds": None if retry is None else round(left(retry, now), 1),

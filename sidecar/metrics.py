@@ -66,17 +66,17 @@ class Metrics:
         registry: CollectorRegistry,
         *,
         program_version: str,
+        clock: Callable[[], float],
         wall: Callable[[], float] = time.time,
-        clock: Callable[[], float] | None = None,
     ) -> None:
         """Declare every metric.
 
         Args:
             registry: where.
             program_version: ours.
+            clock: gives the event loop's time, by which `telegram_connected` is judged anew at every scrape: a process
+                that was frozen must not show what was true before.
             wall: gives the time of day, in seconds since 1970.
-            clock: gives the event loop's time. With it, `telegram_connected` is judged anew at every scrape, so that
-                a process that was frozen does not show what was true before.
         """
         # One `_created` series beside every counter and histogram would double the series for nothing.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -153,7 +153,7 @@ class Metrics:
         )
         self._flood_until = Gauge(
             "telegram_flood_wait_until_timestamp_seconds",
-            "Until when Telegram asked to hold back, the last time it did; 0 if it never did.",
+            "Until when Telegram asked to hold back, the last time it did; 0 if not with these credentials.",
             registry=registry,
         )
         self._clock_offset = Gauge(
@@ -197,10 +197,7 @@ class Metrics:
 
     def __call__(self, event: Event, snapshot: Snapshot) -> None:
         """Take an event in."""
-        if self._clock is None:
-            self._connected.set(snapshot.state is State.CONNECTED)
-        else:
-            self._connected.set_function(partial(_connected, snapshot, self._clock))
+        self._connected.set_function(partial(_connected, snapshot, self._clock))
         self._state.state(snapshot.state)
         if snapshot.last_contact != self._contact:
             self._contact = snapshot.last_contact
@@ -241,7 +238,9 @@ class Metrics:
             case Postponed(reason, seconds):
                 if reason is Reason.FLOOD_WAIT:
                     self._flood_until.set(self._wall() + seconds)
-            case CredentialsChanged() | Held() | Stopping() | Disconnecting() | Disconnected():
+            case CredentialsChanged():
+                self._flood_until.set(0)
+            case Held() | Stopping() | Disconnecting() | Disconnected():
                 pass
             case _:
                 assert_never(event)

@@ -379,7 +379,10 @@ def advance(snapshot: Snapshot, event: Event, *, now: float, due: float) -> Snap
             return replace(after, flood_until=now + seconds)
         case Stopping():
             return replace(after, reason=None, detail=None, retry_at=None)
-        case PingAnswered() | CredentialsChanged() | Held() | Disconnecting() | Disconnected():
+        case CredentialsChanged():
+            # Told anew, by `Postponed`, if it is about the new credentials too.
+            return replace(after, flood_until=None)
+        case PingAnswered() | Held() | Disconnecting() | Disconnected():
             return after
 
 

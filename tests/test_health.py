@@ -221,6 +221,7 @@ def test_report(taken: Snapshot, now: float, expected: tuple[object, ...]) -> No
     telegram = told["checks"]["telegram"]  # type: ignore[index]
     named = ("status", "connected", "reason", "last_contact_age_seconds", "retry_in_seconds")
     assert (told["status"], *(telegram[name] for name in named)) == expected
+    assert telegram["why"] == ready(taken, now).why
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,11 @@ async def test_a_flood_wait_outlives_a_change_of_other_credentials(rig: Rig) -> 
     assert rig.snapshot.state is State.WAITING
     assert rig.snapshot.reason is Reason.FLOOD_WAIT
     assert rig.dc.accepted == 1
+    assert rig.metric("telegram_flood_wait_until_timestamp_seconds") == 300
     rig.mount(rig.dc.create_session())
     assert await rig.until(State.CONNECTED) == 24
+    assert rig.snapshot.flood_until is None
+    assert rig.metric("telegram_flood_wait_until_timestamp_seconds") == 0
 
 
 async def test_a_flood_wait_outlives_a_rollback_of_the_session(rig: Rig) -> None:

@@ -89,7 +89,7 @@ telegram_connection_established_timestamp_seconds
 # TYPE telegram_flood_waits_total counter
 telegram_flood_waits_total
 # HELP telegram_flood_wait_until_timestamp_seconds Until when Telegram asked to hold back, the last time it did; 0 \
-if it never did.
+if not with these credentials.
 # TYPE telegram_flood_wait_until_timestamp_seconds gauge
 telegram_flood_wait_until_timestamp_seconds
 # HELP telegram_clock_offset_seconds Telegram's clock minus ours at the last connect, give or take half a second.
@@ -131,7 +131,7 @@ def registry() -> CollectorRegistry:
 @pytest.fixture
 def metrics(registry: CollectorRegistry) -> Metrics:
     """The metrics on that registry, on a day when the time stands still."""
-    return Metrics(registry, program_version="1.2.3", wall=lambda: NOW)
+    return Metrics(registry, program_version="1.2.3", clock=lambda: 0.0, wall=lambda: NOW)
 
 
 def outline(text: str) -> str:
@@ -224,7 +224,7 @@ def test_the_process_is_measured_too(metrics: Metrics, registry: CollectorRegist
 def test_two_registries_do_not_meet(metrics: Metrics, registry: CollectorRegistry) -> None:
     """Several sets of metrics may live in one process."""
     other = CollectorRegistry()
-    Metrics(other, program_version="2", wall=lambda: NOW)(PingAnswered(0.1), at(State.CONNECTED))
+    Metrics(other, program_version="2", clock=lambda: 0.0, wall=lambda: NOW)(PingAnswered(0.1), at(State.CONNECTED))
     assert values(registry)["telegram_connected"] == 0
     assert values(other)["telegram_connected"] == 1
 
@@ -456,7 +456,7 @@ def test_what_is_gone_is_shown_as_gone(metrics: Metrics, registry: CollectorRegi
 def test_the_last_contact_is_dated_by_the_answer(registry: CollectorRegistry) -> None:
     """The contact has the time of the last event that was an answer, whatever happens after it."""
     days = [NOW]
-    metrics = Metrics(registry, program_version="1.2.3", wall=lambda: days[-1])
+    metrics = Metrics(registry, program_version="1.2.3", clock=lambda: 0.0, wall=lambda: days[-1])
     present, dated = at(State.STARTING), []
     for event in (
         AttemptStarted(1, "0badcafe"),

@@ -54,7 +54,7 @@ def registry() -> CollectorRegistry:
 @pytest.fixture
 async def journal(registry: CollectorRegistry) -> Journal:
     """The journal that the listener reads."""
-    metrics = Metrics(registry, program_version="1.2.3")
+    metrics = Metrics(registry, program_version="1.2.3", clock=asyncio.get_running_loop().time)
     return Journal([metrics], due=asyncio.get_running_loop().time() + 60)
 
 

@@ -141,7 +141,7 @@ class Victim:
 
         self.manager = TelegramClientManager(
             self.settings,
-            observers=[remember, Metrics(self.registry, program_version="1")],
+            observers=[remember, Metrics(self.registry, program_version="1", clock=asyncio.get_running_loop().time)],
             learn_secrets=redactor.learn,
             random=lambda: 0.5,
         )

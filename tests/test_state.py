@@ -317,7 +317,12 @@ def test_legal_walks(data: st.DataObject, steps: int) -> None:
             id="stopping",
         ),
         pytest.param(snapshot(State.WAITING, retry_at=50.0), Held(), {}, id="held"),
-        pytest.param(snapshot(State.REFUSED, reason=Reason.REVOKED), CredentialsChanged(), {}, id="changed"),
+        pytest.param(
+            snapshot(State.REFUSED, reason=Reason.REVOKED, flood_until=50.0),
+            CredentialsChanged(),
+            {"flood_until": None},
+            id="changed",
+        ),
         pytest.param(snapshot(State.STOPPING), Disconnecting(), {}, id="disconnecting"),
         pytest.param(snapshot(State.STOPPING), Disconnected(0.1), {}, id="disconnected"),
     ],

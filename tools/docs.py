@@ -197,7 +197,7 @@ _SESSION = "0" * 8
 def metrics_page() -> str:
     """Return docs/metrics.md."""
     registry = CollectorRegistry()
-    metrics = Metrics(registry, program_version=__version__)
+    metrics = Metrics(registry, program_version=__version__, clock=float)
     families = ours(registry)
     for event, state in product(every_event(), State):
         metrics(event, Snapshot(state=state, since=0.0, due=0.0))
@@ -218,7 +218,7 @@ def metric_section(family: Metric) -> str:
 def metrics_table() -> str:
     """Return the metrics as one compact table."""
     registry = CollectorRegistry()
-    Metrics(registry, program_version=__version__)
+    Metrics(registry, program_version=__version__, clock=float)
     rows = (
         [
             f"[`{exposed_name(family)}`](docs/metrics.md#{slug(exposed_name(family))})",

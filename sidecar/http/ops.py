@@ -74,13 +74,14 @@ def ops_app(journal: Journal, *, metrics: Handler, environment: str, version: st
 
     async def page(_: web.Request) -> web.StreamResponse:
         snapshot = journal.snapshot
+        readiness = health.ready(snapshot, clock())
         text = _PAGE.format(
             version=html.escape(version),
             state=snapshot.state,
-            colour="#1a7f37" if health.ready(snapshot, clock()).ok else "#b42318",
+            colour="#1a7f37" if readiness.ok else "#b42318",
             now=as_time(clock()),
             environment=html.escape(environment),
-            why=html.escape(health.explain(snapshot, clock())),
+            why=html.escape(readiness.why),
             links="".join(f'<dt><a href="{path}">{path}</a></dt><dd>{what}</dd>' for path, what in _PATHS.items()),
         )
         return web.Response(text=text, content_type="text/html")
