@@ -240,6 +240,7 @@ async def survive(fuzz: Fuzz, secrets: Path, *, connected_first: bool) -> None:
         unexpected = [repr(error.__cause__) for error in errors if error.reason is Reason.UNEXPECTED]
         assert not unexpected, f"{unexpected} {rig.events}"
         await rig.stop()  # which also asserts that no event came late
+        assert rig.session.worst_overlap == 0
 
 
 @pytest.mark.parametrize("connected_first", [False, True], ids=["while-connecting", "while-connected"])

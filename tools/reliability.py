@@ -63,15 +63,17 @@ def page(played: Sequence[tuple[Case, Row]]) -> str:
     return f"{_PREAMBLE}{total}\n{_table(header, _lines(played))}\n"
 
 
+_PLAIN = "plain"
+"""What the variant of a fault is called that has no name of its own, where it shares a line with others."""
+
+
 def _lines(played: Iterable[tuple[Case, Row]]) -> Iterable[list[str]]:
-    """Give the lines; variants of a fault between which nothing differs share one."""
+    """Give the lines; variants of a fault between which nothing differs share one, that names each of them."""
     merged: dict[tuple[str, str, Row], list[str]] = {}
     for case, row in played:
-        variants = merged.setdefault((case.fault, case.when, row), [])
-        if case.variant:
-            variants.append(case.variant)
+        merged.setdefault((case.fault, case.when, row), []).append(case.variant or _PLAIN)
     for (fault, when, row), variants in merged.items():
-        name = f"{fault}: {'; '.join(variants)}" if variants else fault
+        name = fault if variants == [_PLAIN] else f"{fault}: {'; '.join(variants)}"
         numbers = [_seconds(row.noticed), _seconds(row.recovered), str(row.attempts), str(row.opened), str(row.overlap)]
         yield [name, when, row.did, *numbers]
 

@@ -7,16 +7,12 @@ keeper did about it is read off its own events and off the data centre's own cou
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-import looptime
 
 from sidecar.simulator import DataCentre
 from sidecar.state import (
@@ -28,12 +24,14 @@ from sidecar.state import (
     CredentialsChanged,
     CredentialsMissing,
     Event,
+    FloodWaited,
     Postponed,
     SessionRefused,
     Snapshot,
     State,
     Stopping,
 )
+from tests.fake_time import in_quiet_fake_time
 from tests.rig import Rig
 
 PROOF = 60.0
@@ -194,28 +192,8 @@ class Patience(DataCentre):
 
 def play(case: Case) -> Row:
     """Play a case in an event loop and a data centre of its own."""
-    with TemporaryDirectory() as directory, fake_time(case.noop_cycles) as runner:
-        return runner.run(_play(case, Path(directory)))
-
-
-@contextmanager
-def fake_time(noop_cycles: int = 42) -> Iterator[asyncio.Runner]:
-    """Give a loop whose time passes at once. Whatever asyncio complains of in the block is raised at its end."""
-    complaints: list[str] = []
-
-    def loop() -> asyncio.AbstractEventLoop:
-        fresh = looptime.new_event_loop(noop_cycles=noop_cycles)
-        fresh.set_exception_handler(lambda _, context: complaints.append(str(context)))
-        return fresh
-
-    before = logging.root.manager.disable
-    logging.disable()  # a day of attempts makes many lines
-    try:
-        with asyncio.Runner(loop_factory=loop) as runner:
-            yield runner
-    finally:
-        logging.disable(before)
-    assert complaints == []
+    with TemporaryDirectory() as directory:
+        return in_quiet_fake_time(lambda: _play(case, Path(directory)), noop_cycles=case.noop_cycles)
 
 
 async def _play(case: Case, directory: Path) -> Row:
@@ -224,6 +202,7 @@ async def _play(case: Case, directory: Path) -> Row:
         rig = Rig(dc, directory / "secrets")
         try:
             row = await _observe(case, rig, witness)
+            _compare_metrics(rig)
         finally:
             await rig.stop()
         assert rig.snapshot.state is State.STOPPING
@@ -232,6 +211,27 @@ async def _play(case: Case, directory: Path) -> Row:
         assert case.noise or dc.violations == []
     assert [task.get_name() for task in asyncio.all_tasks() - {asyncio.current_task()}] == []
     return row
+
+
+def _compare_metrics(rig: Rig) -> None:
+    """Demand that the counters tell what the events told."""
+
+    def total(name: str) -> float:
+        families = (family for family in rig.registry.collect() if family.name == name)
+        return sum(sample.value for family in families for sample in family.samples if sample.name == f"{name}_total")
+
+    verified = [event for _, event in rig.events if isinstance(event, Connected)]
+    refused = [event for _, event in rig.events if isinstance(event, SessionRefused)]
+    ended = len(rig.of(ConnectionLost)) + len([event for event in refused if event.established])
+    tried = len(verified) + len(rig.of(AttemptFailed)) + len([event for event in refused if not event.established])
+    assert total("telegram_connect_attempts") == tried
+    assert total("telegram_disconnects") == ended
+    assert total("telegram_reconnects") == len([event for event in verified if event.after])
+    assert total("telegram_watchdog_checks") == len(rig.of(Checked))
+    assert total("telegram_flood_waits") == len(rig.of(FloodWaited))
+    assert rig.metric("telegram_ping_latency_seconds_count") == rig.pings
+    assert rig.metric("telegram_connected") == (rig.snapshot.state is State.CONNECTED)
+    assert rig.metric("telegram_connection_state", telegram_connection_state=rig.snapshot.state) == 1
 
 
 async def _observe(case: Case, rig: Rig, witness: Witness) -> Row:
