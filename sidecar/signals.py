@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
+SAME_STOP_SECONDS = 0.5
+"""A second stop signal that comes so soon is no second decision: a shell and a wrapper that both pass Ctrl-C on."""
+
 
 def leave_on_signals() -> None:
     """Before anything runs, let the stop signals end the process in good order, and SIGHUP do nothing.
@@ -34,16 +37,20 @@ def _leave(_number: int, _frame: object) -> NoReturn:
 
 @contextmanager
 def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
-    """For the time of the block, let the first stop signal set an event, and the second end the process at once."""
+    """For the time of the block, let the first stop signal set an event, and a later one end the process at once."""
     from asyncio import get_running_loop  # noqa: PLC0415 - see the top of this file
 
     loop = get_running_loop()
+    first: float | None = None
 
     def handle(number: signal.Signals) -> None:
-        if stop.is_set():
+        nonlocal first
+        if first is None:
+            first = loop.time()
+            stop.set()
+        elif loop.time() - first > SAME_STOP_SECONDS:
             # Not by restoring the default action: process 1 of a container has none.
             os._exit(128 + number)
-        stop.set()
 
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, handle, number)
