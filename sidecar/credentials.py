@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from sidecar.session import SessionFacts, read_session
-from sidecar.settings import CREDENTIAL_NAMES, ApiHash, ApiId, Proxy, Secret
+from sidecar.settings import CREDENTIAL_NAMES, Settings, accepted, environment_name
 from sidecar.state import Problem
 
 if TYPE_CHECKING:
@@ -24,29 +24,19 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Never
 
-    from sidecar.settings import Settings
-
 POLL_SECONDS = 2.0
 """Seconds between two looks at the files. A change applies once two looks agree, hence within two polls and well
 within the promised 10 s; a file that is being written in place is not taken half."""
 
-_FILES = {
-    "API_ID": "api_id",
-    "API_HASH": "api_hash",
-    "SESSION_STRING": "session_string",
-    "SIDECAR_PROXY": "proxy",
-    "SIDECAR_API_TOKEN": "api_token",
-}
+_FILES = {environment_name(file): file for file in ("api_id", "api_hash", "session_string", "proxy", "api_token")}
+"""The settings that may stand in files, by name; a file is called as the field of `Settings`."""
+
 _LARGEST_FILE = 64 * 1024
 _SWAPS = 3
 """How often to start again when the Secret is swapped while it is being read."""
 
-_ACCEPTED: dict[str, tuple[TypeAdapter[object], str]] = {
-    "API_ID": (TypeAdapter(ApiId), "a positive whole number"),
-    "API_HASH": (TypeAdapter(ApiHash), "32 hexadecimal digits"),
-    "SESSION_STRING": (TypeAdapter(Secret), "a Telethon StringSession"),
-    "SIDECAR_PROXY": (TypeAdapter(Proxy), "a proxy's URL"),
-    "SIDECAR_API_TOKEN": (TypeAdapter(Secret), "any text"),
+_ADAPTERS: dict[str, TypeAdapter[object]] = {
+    name: TypeAdapter(Settings.model_fields[field].rebuild_annotation()) for name, field in _FILES.items()
 }
 
 
@@ -78,13 +68,7 @@ class CredentialSource:
             learn: called with every secret that is read, before anything else is done with it.
         """
         self._learn = learn or (lambda _: None)
-        self._given: dict[str, Any] = {
-            "API_ID": settings.api_id,
-            "API_HASH": settings.api_hash,
-            "SESSION_STRING": settings.session_string,
-            "SIDECAR_PROXY": settings.proxy,
-            "SIDECAR_API_TOKEN": settings.api_token,
-        }
+        self._given: dict[str, Any] = {name: getattr(settings, field) for name, field in _FILES.items()}
         for given in self._given.values():
             if isinstance(given, SecretStr):
                 self._learn(_parts(given.get_secret_value()))
@@ -183,11 +167,10 @@ class CredentialSource:
             return None
         if name != "API_ID":
             self._learn(_parts(text))
-        adapter, accepted = _ACCEPTED[name]
         try:
-            return adapter.validate_python(text)
+            return _ADAPTERS[name].validate_python(text)
         except ValidationError:
-            return Problem(name, f"in {path} is not {accepted}")
+            return Problem(name, f"in {path} is not {accepted(_FILES[name])}")
 
 
 def _parts(secret: str) -> Iterator[str]:

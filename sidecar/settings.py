@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PREFIX = "SIDECAR_"
 ENV_FILE = ".env"
 DEMO_FLAGS = ("host", "port", "environment", "log_level", "log_format")
-DEMO_PACE = {"watchdog_interval": "10", "watchdog_timeout": "5", "log_format": "console"}
+DEMO_PACE = {"environment": "demo", "watchdog_interval": "10", "watchdog_timeout": "5", "log_format": "console"}
 """What a demo may be told, and what it sets by itself: faults that only a check finds must not take a minute."""
 CREDENTIAL_NAMES = ("API_ID", "API_HASH", "SESSION_STRING")
 
@@ -45,6 +45,10 @@ CREDENTIAL_NAMES = ("API_ID", "API_HASH", "SESSION_STRING")
 
 def _stripped(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
 
 
 def _no_service_link(value: object) -> object:
@@ -77,10 +81,6 @@ def _channel(value: str) -> str:
     if not re.fullmatch(r"(https?://)?(t|telegram)\.me/\S+|@\w+|-?\d+", value):
         raise ValueError("not a channel")
     return value
-
-
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
 
 
 def _absolute(value: Path) -> Path:
@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     api_id: ApiId | None = Field(
         default=None,
         validation_alias="API_ID",
-        title="a positive whole number",
+        title="a whole number, 1 to 2147483647",
         description="Identifies the application to Telegram; from my.telegram.org.",
     )
     api_hash: ApiHash | None = Field(
@@ -196,7 +196,7 @@ class Settings(BaseSettings):
     )
     watchdog_interval: Seconds = Field(
         default=60,
-        title="seconds, more than SIDECAR_WATCHDOG_TIMEOUT",
+        title="seconds, more than SIDECAR_WATCHDOG_TIMEOUT, up to 86400",
         description="Time between two get_me checks, give or take 10 %. They find revoked and banned sessions, which "
         "pings cannot. Telegram answers frequent ones with flood waits.",
     )
@@ -218,7 +218,7 @@ class Settings(BaseSettings):
     )
     backoff_max: Seconds = Field(
         default=30,
-        title="seconds, at least SIDECAR_BACKOFF_BASE",
+        title="seconds, at least SIDECAR_BACKOFF_BASE, up to 86400",
         description="Longest delay between two attempts, flood waits aside.",
     )
     shutdown_timeout: Seconds = Field(
@@ -294,6 +294,11 @@ def environment_name(field: str) -> str:
 def is_secret(info: FieldInfo) -> bool:
     """Tell whether a field holds a secret."""
     return "SecretStr" in repr((info.annotation, info.metadata))
+
+
+def accepted(field: str) -> str:
+    """Return what a field accepts, in words."""
+    return str(Settings.model_fields[field].title)
 
 
 def has_flag(field: str) -> bool:
@@ -381,7 +386,6 @@ def _describe(details: ErrorDetails) -> list[str]:
         return details["msg"].removeprefix("Value error, ").splitlines()
     key = str(details["loc"][0])
     field = next(field for field in Settings.model_fields if key.lower() in {field, environment_name(field).lower()})
-    name, accepted = environment_name(field), Settings.model_fields[field].title
     wrong = details["msg"].removeprefix("Value error, ")
     wrong = wrong[0].lower() + wrong[1:]
-    return [f"{name}: {wrong}; accepted: {accepted}"]
+    return [f"{environment_name(field)}: {wrong}; accepted: {accepted(field)}"]

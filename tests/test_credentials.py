@@ -12,6 +12,7 @@ from telethon.sessions import StringSession
 from sidecar.credentials import Credentials, CredentialSource, Unusable
 from sidecar.race import background
 from sidecar.settings import Settings
+from sidecar.simulator.secret import MountedSecret as Secret
 
 HASH, OTHER_HASH = "0123456789abcdef" * 2, "fedcba9876543210" * 2
 
@@ -26,29 +27,6 @@ def session_string(key: int) -> str:
 
 ONE = {"api_id": "1", "api_hash": HASH, "session_string": session_string(1)}
 TWO = {"api_id": "2", "api_hash": OTHER_HASH, "session_string": session_string(2)}
-
-
-class Secret:
-    """A Secret as Kubernetes mounts it: links that all lead through `..data`, which leads to a dated directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._versions = 0
-
-    def hold(self, **files: str | bytes) -> None:
-        """Replace the whole content at once, as the kubelet does."""
-        self._versions += 1
-        version = self.directory / f"..2026_01_01_{self._versions:02}"
-        version.mkdir(parents=True)
-        for name, content in files.items():
-            (version / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-            if not (self.directory / name).is_symlink():
-                (self.directory / name).symlink_to(f"..data/{name}")
-        (self.directory / "..data_tmp").symlink_to(version.name)
-        (self.directory / "..data_tmp").replace(self.directory / "..data")
-        for path in self.directory.iterdir():
-            if not path.name.startswith("..") and path.name not in files:
-                path.unlink()
 
 
 @pytest.fixture
@@ -82,27 +60,27 @@ async def test_from_the_environment_alone() -> None:
 
 async def test_from_the_files_alone(secret: Secret) -> None:
     """A mounted Secret is enough; white space around a value, such as a last newline, is no part of it."""
-    secret.hold(**{name: f" {value}\n" for name, value in ONE.items()})
+    secret.swap(**{name: f" {value}\n" for name, value in ONE.items()})
     assert shown(source(secret).current) == tuple(ONE.values())
 
 
 async def test_the_environment_hides_a_file(secret: Secret) -> None:
     """A credential from the environment wins over its file, which is then not even looked at."""
-    secret.hold(**TWO | {"api_hash": b"\xff"})
+    secret.swap(**TWO | {"api_hash": b"\xff"})
     assert shown(source(secret, api_hash=HASH).current) == ("2", HASH, TWO["session_string"])
 
 
 async def test_what_is_not_used_to_dial_does_not_matter(secret: Secret) -> None:
     """The token of the api listener is no credential of Telegram: with and without it they are the same."""
-    secret.hold(**ONE)
+    secret.swap(**ONE)
     before = source(secret).current
-    secret.hold(**ONE | {"api_token": "any text"})
+    secret.swap(**ONE | {"api_token": "any text"})
     assert source(secret).current == before
 
 
 async def test_the_fingerprint_names_the_session(secret: Secret) -> None:
     """The public facts of the session come with the credentials."""
-    secret.hold(**ONE)
+    secret.swap(**ONE)
     current = source(secret).current
     assert isinstance(current, Credentials)
     assert (current.facts.dc, current.facts.host, current.facts.port) == (2, "149.154.167.51", 443)
@@ -111,7 +89,7 @@ async def test_the_fingerprint_names_the_session(secret: Secret) -> None:
 
 async def test_secrets_are_in_no_repr(secret: Secret) -> None:
     """Credentials can be printed by accident without giving anything away."""
-    secret.hold(**ONE)
+    secret.swap(**ONE)
     current = source(secret).current
     assert HASH not in repr(current)
     assert ONE["session_string"][:20] not in repr(current)
@@ -131,7 +109,9 @@ MISSING = ("API_ID is missing", "API_HASH is missing", "SESSION_STRING is missin
         pytest.param(
             {"api_id": "1", "api_hash": HASH}, ("SESSION_STRING is missing",), id="the-operator-forgot-the-session"
         ),
-        pytest.param(ONE | {"api_id": "one"}, ("API_ID in {}/api_id is not a positive whole number",), id="api-id"),
+        pytest.param(
+            ONE | {"api_id": "one"}, ("API_ID in {}/api_id is not a whole number, 1 to 2147483647",), id="api-id"
+        ),
         pytest.param(
             ONE | {"api_hash": "0x12"}, ("API_HASH in {}/api_hash is not 32 hexadecimal digits",), id="api-hash"
         ),
@@ -146,7 +126,11 @@ MISSING = ("API_ID is missing", "API_HASH is missing", "SESSION_STRING is missin
             id="not-utf-8",
         ),
         pytest.param(
-            ONE | {"proxy": "nowhere"}, ("SIDECAR_PROXY in {}/proxy is not a proxy's URL",), id="proxy-malformed"
+            ONE | {"proxy": "nowhere"},
+            (
+                "SIDECAR_PROXY in {}/proxy is not socks5://user:pass@host:port, http://user:pass@host:port or mtproxy://secret@host:port",
+            ),
+            id="proxy-malformed",
         ),
         pytest.param(
             ONE | {"proxy": "socks5://u:p@h:1"},
@@ -156,7 +140,7 @@ MISSING = ("API_ID is missing", "API_HASH is missing", "SESSION_STRING is missin
         pytest.param(
             {"api_id": "one", "session_string": "2"},
             (
-                "API_ID in {}/api_id is not a positive whole number",
+                "API_ID in {}/api_id is not a whole number, 1 to 2147483647",
                 "API_HASH is missing",
                 'SESSION_STRING does not start with "1", as a Telethon StringSession does',
             ),
@@ -166,7 +150,7 @@ MISSING = ("API_ID is missing", "API_HASH is missing", "SESSION_STRING is missin
 )
 async def test_problems_in_words(secret: Secret, files: dict[str, str | bytes], problems: tuple[str, ...]) -> None:
     """Each credential that is missing or wrong gives one problem that names it, and the file where there is one."""
-    secret.hold(**files)
+    secret.swap(**files)
     expected = tuple(problem.replace("{}", str(secret.directory)) for problem in problems)
     assert shown(source(secret).current) == expected
 
@@ -197,7 +181,7 @@ async def test_a_file_in_place_of_the_directory(secret: Secret) -> None:
 
 async def test_a_directory_in_place_of_a_file(secret: Secret) -> None:
     """What cannot be read is a problem with the system's own words."""
-    secret.hold(**ONE)
+    secret.swap(**ONE)
     (secret.directory / "api_hash").unlink()
     (secret.directory / "api_hash").mkdir()
     assert shown(source(secret).current) == (
@@ -208,7 +192,7 @@ async def test_a_directory_in_place_of_a_file(secret: Secret) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 async def test_a_file_without_permission(secret: Secret) -> None:
     """A file that belongs to somebody else is a problem, as where `fsGroup` is missing."""
-    secret.hold(**ONE)
+    secret.swap(**ONE)
     (secret.directory / "api_hash").resolve().chmod(0)
     assert shown(source(secret).current) == (
         f"API_HASH cannot be read from {secret.directory}/api_hash: Permission denied",
@@ -222,7 +206,7 @@ async def test_every_secret_is_learned_before_it_is_judged(secret: Secret) -> No
     """Every secret goes to the redactor, valid or not, from files and settings; the API id is none."""
     learned: list[str] = []
     malformed = {"api_hash": "malformed-hash", "session_string": "malformed-session", "api_token": "token"}
-    secret.hold(api_id="12345678", **malformed)
+    secret.swap(api_id="12345678", **malformed)
     source(secret, learned.extend, proxy="socks5://user:p%40ss@h:1")
     assert set(learned) == {
         "malformed-hash",
@@ -244,7 +228,7 @@ async def test_the_secret_of_an_mtproxy_is_learned(secret: Secret) -> None:
 async def test_a_secret_that_looks_like_half_a_url(secret: Secret) -> None:
     """A secret that cannot be taken apart as a URL is learned whole."""
     learned: list[str] = []
-    secret.hold(proxy="http://[half")
+    secret.swap(proxy="http://[half")
     source(secret, learned.extend)
     assert learned == ["http://[half"]
 
@@ -269,11 +253,11 @@ def clock() -> float:
 )
 async def test_a_swap_applies_in_time(secret: Secret, swapped: float, applied: float) -> None:
     """A changed Secret applies once two looks, two seconds apart, agree: within 4 s, where 10 are promised."""
-    secret.hold(**ONE)
+    secret.swap(**ONE)
     watched = source(secret)
     async with background(watched.watch()):
         await asyncio.sleep(swapped)
-        secret.hold(**TWO)
+        secret.swap(**TWO)
         await watched.changed_from(watched.current)
         assert clock() == applied
     assert shown(watched.current) == tuple(TWO.values())
@@ -282,11 +266,11 @@ async def test_a_swap_applies_in_time(secret: Secret, swapped: float, applied: f
 @pytest.mark.looptime
 async def test_the_same_content_is_no_change(secret: Secret) -> None:
     """A Secret that is mounted anew with the same content changes nothing."""
-    secret.hold(**ONE)
+    secret.swap(**ONE)
     watched = source(secret)
     before = watched.current
     async with background(watched.watch(), watched.changed_from(before)) as (_, changed):
-        secret.hold(**ONE)
+        secret.swap(**ONE)
         await asyncio.sleep(60)
         assert not changed.done()
     assert watched.current is before
@@ -295,7 +279,7 @@ async def test_the_same_content_is_no_change(secret: Secret) -> None:
 @pytest.mark.looptime
 async def test_a_file_that_is_being_written_is_not_taken(secret: Secret) -> None:
     """While the content differs from look to look nothing is taken; once it rests, it is."""
-    secret.hold(**ONE)
+    secret.swap(**ONE)
     watched = source(secret)
     file = (secret.directory / "session_string").resolve()
     whole = TWO["session_string"]
@@ -311,23 +295,23 @@ async def test_a_file_that_is_being_written_is_not_taken(secret: Secret) -> None
 
 async def test_never_a_mixture_of_two_states(secret: Secret) -> None:
     """A Secret that is swapped while it is being read is read again, and given as one of its states."""
-    secret.hold(**ONE)
+    secret.swap(**ONE)
     swaps = [TWO]
 
     def swap_at_the_first_secret(_: Iterable[str]) -> None:
         if swaps:
-            secret.hold(**swaps.pop())
+            secret.swap(**swaps.pop())
 
     assert shown(source(secret, swap_at_the_first_secret).current) == tuple(TWO.values())
 
 
 async def test_reload_takes_what_is_there_at_once(secret: Secret) -> None:
     """Told to read again, as by SIGHUP, the source needs one look, and wakes who waits for a change."""
-    secret.hold(**ONE)
+    secret.swap(**ONE)
     watched = source(secret)
     async with background(watched.changed_from(watched.current)) as (changed,):
         await asyncio.sleep(0)
-        secret.hold(**TWO)
+        secret.swap(**TWO)
         watched.reload()
         await asyncio.wait([changed])
     assert shown(watched.current) == tuple(TWO.values())
@@ -337,13 +321,13 @@ async def test_from_unusable_to_usable_and_back(secret: Secret) -> None:
     """Credentials may come, go and come again."""
     watched = source(secret)
     assert shown(watched.current)[:3] == MISSING
-    secret.hold(**ONE)
+    secret.swap(**ONE)
     watched.reload()
     assert shown(watched.current) == tuple(ONE.values())
-    secret.hold(api_id="1", api_hash=HASH)
+    secret.swap(api_id="1", api_hash=HASH)
     watched.reload()
     assert shown(watched.current) == ("SESSION_STRING is missing",)
-    secret.hold(**ONE)
+    secret.swap(**ONE)
     watched.reload()
     assert shown(watched.current) == tuple(ONE.values())
 
@@ -351,7 +335,7 @@ async def test_from_unusable_to_usable_and_back(secret: Secret) -> None:
 @pytest.mark.looptime
 async def test_the_watch_survives_a_directory_that_goes_and_comes(secret: Secret) -> None:
     """A directory that vanishes is a problem for as long as it is gone, and no end of the watch."""
-    secret.hold(**ONE)
+    secret.swap(**ONE)
     watched = source(secret)
     async with background(watched.watch()):
         secret.directory.rename(secret.directory.with_name("gone"))
@@ -364,6 +348,6 @@ async def test_the_watch_survives_a_directory_that_goes_and_comes(secret: Secret
 
 async def test_what_changed_already_is_not_waited_for(secret: Secret) -> None:
     """Asked about credentials that are no longer valid, the source answers at once."""
-    secret.hold(**ONE)
+    secret.swap(**ONE)
     watched = source(secret)
     await watched.changed_from(Unusable(()))

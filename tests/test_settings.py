@@ -183,11 +183,11 @@ def test_a_service_link_in_place_of_the_port() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "accepted"),
     [
-        pytest.param("API_ID", "x", "a positive whole number", id="api-id-text"),
-        pytest.param("API_ID", "0", "a positive whole number", id="api-id-zero"),
-        pytest.param("API_ID", "1.5", "a positive whole number", id="api-id-fraction"),
-        pytest.param("API_ID", str(2**31), "a positive whole number", id="api-id-beyond-32-bits"),
-        pytest.param("API_ID", "9" * 5000, "a positive whole number", id="api-id-huge"),
+        pytest.param("API_ID", "x", "a whole number, 1 to 2147483647", id="api-id-text"),
+        pytest.param("API_ID", "0", "a whole number, 1 to 2147483647", id="api-id-zero"),
+        pytest.param("API_ID", "1.5", "a whole number, 1 to 2147483647", id="api-id-fraction"),
+        pytest.param("API_ID", str(2**31), "a whole number, 1 to 2147483647", id="api-id-beyond-32-bits"),
+        pytest.param("API_ID", "9" * 5000, "a whole number, 1 to 2147483647", id="api-id-huge"),
         pytest.param("CHANNEL_URL", "nowhere", "https://t.me/name, @name or an id", id="channel"),
         pytest.param("SIDECAR_PORT", "65536", "0 to 65535; 0 takes any free port", id="port-too-high"),
         pytest.param("SIDECAR_PORT", "-1", "0 to 65535; 0 takes any free port", id="port-below-zero"),
@@ -196,11 +196,18 @@ def test_a_service_link_in_place_of_the_port() -> None:
         pytest.param("SIDECAR_PING_INTERVAL", "61", "seconds, 0.1 to 60", id="too-long"),
         pytest.param("SIDECAR_PING_TIMEOUT", "nan", "seconds, 0.1 to 60", id="not-a-number"),
         pytest.param("SIDECAR_PING_TIMEOUT", "3s", "seconds, 0.1 to 60", id="with-a-unit"),
-        pytest.param("SIDECAR_WATCHDOG_INTERVAL", "inf", "seconds, more than SIDECAR_WATCHDOG_TIMEOUT", id="infinite"),
+        pytest.param(
+            "SIDECAR_WATCHDOG_INTERVAL",
+            "inf",
+            "seconds, more than SIDECAR_WATCHDOG_TIMEOUT, up to 86400",
+            id="infinite",
+        ),
         pytest.param("SIDECAR_WATCHDOG_TIMEOUT", "2", "seconds, above 2, up to 86400", id="watchdog-timeout"),
         pytest.param("SIDECAR_CONNECT_TIMEOUT", "2", "seconds, above 2, up to 86400", id="connect-timeout"),
         pytest.param("SIDECAR_BACKOFF_BASE", "-1", "seconds, 0.1 to 86400", id="backoff-base"),
-        pytest.param("SIDECAR_BACKOFF_MAX", "86401", "seconds, at least SIDECAR_BACKOFF_BASE", id="more-than-a-day"),
+        pytest.param(
+            "SIDECAR_BACKOFF_MAX", "86401", "seconds, at least SIDECAR_BACKOFF_BASE, up to 86400", id="more-than-a-day"
+        ),
         pytest.param("SIDECAR_LOG_LEVEL", "loud", "debug, info, warning or error", id="level"),
         pytest.param("SIDECAR_LOG_FORMAT", "xml", "json or console", id="format"),
     ],

@@ -16,12 +16,12 @@ class MountedSecret:
         self.directory = directory
         self._versions = count()
 
-    def swap(self, **files: str) -> None:
+    def swap(self, **files: str | bytes) -> None:
         """Put other content in place, in one step: whoever reads sees all of the old or all of the new."""
         version = self.directory / f"..version_{next(self._versions)}"
         version.mkdir(parents=True)
-        for name, text in files.items():
-            (version / name).write_text(text, encoding="utf-8")
+        for name, content in files.items():
+            (version / name).write_bytes(content if isinstance(content, bytes) else content.encode())
             (version / name).chmod(0o600)
             if not (self.directory / name).is_symlink():
                 (self.directory / name).symlink_to(f"..data/{name}")
@@ -29,5 +29,8 @@ class MountedSecret:
         before = data.resolve() if data.is_symlink() else None
         fresh.symlink_to(version.name)
         fresh.replace(data)
+        for link in self.directory.iterdir():
+            if not link.name.startswith("..") and link.name not in files:
+                link.unlink()
         if before:
             rmtree(before)
