@@ -5,7 +5,7 @@ Public names, for programs that want the keeper inside themselves instead of bes
 * `get_telegram_client()` lends the connected client of the one manager of this process.
 * `TelegramClientManager` is that manager, for programs that want to own it.
 * `TelegramUnavailableError` says why there is no client now.
-* `Settings` and `load_settings()` configure it.
+* `Settings` and `load_settings()` configure it; `SettingsError` says what is wrong with them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Settings",
+    "SettingsError",
     "TelegramClientManager",
     "TelegramUnavailableError",
     "__version__",
@@ -23,10 +24,11 @@ __all__ = [
 
 if TYPE_CHECKING:
     from sidecar.manager import TelegramClientManager, TelegramUnavailableError, get_telegram_client
-    from sidecar.settings import Settings, load_settings
+    from sidecar.settings import Settings, SettingsError, load_settings
 
 _HOMES = {
     "Settings": "sidecar.settings",
+    "SettingsError": "sidecar.settings",
     "load_settings": "sidecar.settings",
     "TelegramClientManager": "sidecar.manager",
     "TelegramUnavailableError": "sidecar.manager",

@@ -61,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         # Only names are repeated: who mistook a credential for a flag must not find its value in a log.
         names = [word.partition("=")[0] for word in unknown if word.startswith("-")]
-        told = f"no such flag: {', '.join(names)}; secrets are never flags" if names else "a word that is no flag"
-        parser.error(told)
+        told = f"no such flag: {', '.join(names)}" if names else "a word that is no flag"
+        parser.error(f"{told}; see {_PROGRAM} {known.command or ''} --help (secrets are never flags)")
     chosen = vars(known)
     flags = {name.removeprefix("set_"): value for name, value in chosen.items() if name.startswith("set_") and value}
     return _COMMANDS[chosen["command"]](flags)
@@ -100,7 +100,8 @@ def _serve(service: Service, flags: dict[str, str], *, only_flags: bool = False)
             _say(fault, to=sys.stderr)
         return EX_CONFIG
     except ListenerError as error:
-        _say(f"{_PROGRAM}: {error}; choose another with --host and --port (SIDECAR_HOST, SIDECAR_PORT)", to=sys.stderr)
+        variables = "" if only_flags else " (SIDECAR_HOST, SIDECAR_PORT)"
+        _say(f"{_PROGRAM}: {error}; choose another with --host and --port{variables}", to=sys.stderr)
         return EX_UNAVAILABLE if error.in_use else EX_CONFIG
     except Exception:  # noqa: BLE001 - this is the last place that can tell
         logger().critical("internal_fault", exc_info=True)

@@ -1,4 +1,4 @@
-"""The manners of every answer: JSON, never cached, and silent about what made it."""
+"""What all answers have in common: JSON where they are for programs, never cached, and silent about what made them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def as_json(body: object, status: int = HTTPStatus.OK) -> web.Response:
 
 
 def _dumps(body: object) -> str:
-    return json.dumps(body, ensure_ascii=False)
+    return json.dumps(body, ensure_ascii=False) + "\n"  # for whoever reads it in a terminal
 
 
 async def discreet_headers(_: web.Request, answer: web.StreamResponse) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sidecar.state import Snapshot
 
 _PATHS = {
-    "/healthz": "all that is known, as JSON; 503 if credentials are missing or this process is stuck; also /health",
+    "/healthz": "all that is known, as JSON; 503 if it cannot dial or this process is stuck; also /health",
     "/readyz": "200 while Telegram answers",
     "/livez": "200 while this process makes progress, whatever Telegram does",
     "/startupz": "200 once the first attempt is over, or cannot be made",

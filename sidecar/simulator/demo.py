@@ -60,7 +60,7 @@ class Demo:
                 self._black_hole,
             ),
             Step(
-                "light again",
+                "the black hole ends",
                 "the attempt that hangs ends at its deadline, the next succeeds; telegram_reconnects_total goes up",
                 25,
                 self._light,
