@@ -24,7 +24,7 @@ import aiohttp
 from sidecar.simulator import DataCentre, Session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 CREDENTIALS = {"API_ID": "1", "API_HASH": "0" * 32}
 QUICK_CHECKS = {"SIDECAR_WATCHDOG_INTERVAL": "4", "SIDECAR_WATCHDOG_TIMEOUT": "3"}
@@ -55,9 +55,9 @@ class Run:
     async def state(self) -> str:
         return str(json.loads((await self.get("/healthz"))[1])["checks"]["telegram"]["state"])
 
-    async def until(self, wanted: Callable[[], object]) -> float:
+    async def until(self, wanted: Callable[[], Awaitable[bool]]) -> float:
         """Ask until the answer is true; return the moment."""
-        while not await wanted():  # type: ignore[misc]
+        while not await wanted():
             await asyncio.sleep(0.001)
         return time.monotonic()
 

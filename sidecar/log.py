@@ -59,6 +59,7 @@ class _Fields(dict[str, Any]):
     def __str__(self) -> str:
         rest = dict(self)
         event, trace = rest.pop("event", ""), rest.pop("exception", None)
+        # Ours are StrEnums, whose repr says more than a reader wants.
         shown = {key: str(value) if isinstance(value, str) else value for key, value in rest.items()}
         line = " ".join([str(event), *(f"{key}={value!r}" for key, value in shown.items())])
         return f"{line}\n{trace}" if trace else line
