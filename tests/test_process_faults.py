@@ -149,7 +149,7 @@ async def test_a_thawed_daemon_says_nothing_from_before_the_freeze(far: DataCent
         doors = [await asyncio.open_connection(host, int(port)) for _ in paths]
         for reader, writer in doors:  # known to the daemon, so that the answer comes in its first moment
             writer.write(b"GET /startupz HTTP/1.1\r\nHost: x\r\n\r\n")
-            await reader.readuntil(b"}")
+            await reader.readuntil(b"}\n")
         seen = len(daemon.lines)
         daemon.send(signal.SIGSTOP)
         for (_, writer), path in zip(doors, paths, strict=True):
