@@ -31,6 +31,7 @@ within the promised 10 s; a file that is being written in place is not taken hal
 _FILES = {environment_name(file): file for file in ("api_id", "api_hash", "session_string", "proxy", "api_token")}
 """The settings that may stand in files, by name; a file is called as the field of `Settings`."""
 
+CREDENTIAL_FILES = tuple(_FILES.values())
 _LARGEST_FILE = 64 * 1024
 _SWAPS = 3
 """How often to start again when the Secret is swapped while it is being read."""

@@ -138,7 +138,7 @@ class Settings(BaseSettings):
         default=None,
         validation_alias="CHANNEL_URL",
         title="https://t.me/name, @name or an id",
-        description="The channel that the application works with. Reserved: this version only checks its form.",
+        description="The channel that the application works with. `check` tells whether the account may post there.",
     )
     environment: Name = Field(
         default="production",

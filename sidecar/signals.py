@@ -30,9 +30,19 @@ def leave_on_signals() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
+def break_off_on_signals() -> None:
+    """Let the stop signals end a command at once, with 128 + n: what was broken off has no good end."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, _break_off)
+
+
 def _leave(_number: int, _frame: object) -> NoReturn:
     # Not by raising: Python swallows what is raised inside a callback of its import machinery or garbage collector.
     os._exit(0)
+
+
+def _break_off(number: int, _frame: object) -> NoReturn:
+    os._exit(128 + number)
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import sidecar
-from sidecar.cli import _serve, main
+from sidecar.cli import main
+from sidecar.commands.serve import serve
 from sidecar.settings import DEMO_FLAGS, Settings, has_flag
 
 ROOT = Path(sidecar.__file__).parents[1]
@@ -60,7 +61,7 @@ def test_help_lists_commands_and_exit_codes(capsys: Captured, flag: str) -> None
     assert err == ""
     for words in ("run the daemon (also without a command)", "run the daemon against a simulated Telegram"):
         assert words in text
-    for words in ("0 stopped in good order", "64 wrong usage", "69 an address", "70 internal", "78 bad configuration"):
+    for words in ("0 in good order", "64 wrong usage", "69 an address", "70 internal", "78 bad configuration"):
         assert words in text
 
 
@@ -209,7 +210,7 @@ def test_an_internal_fault(caplog: pytest.LogCaptureFixture) -> None:
     async def fail(_: Settings, __: asyncio.Event) -> None:
         raise ZeroDivisionError
 
-    assert _serve(fail, {}) == 70
+    assert serve(fail, {}) == 70
     (record,) = caplog.records
     assert record.levelno == logging.CRITICAL
     assert record.getMessage().startswith("internal_fault\nTraceback (most recent call last):\n")
@@ -224,7 +225,7 @@ def test_a_good_end() -> None:
         assert not stop.is_set()
         given.append(settings.environment)
 
-    assert _serve(service, {"environment": "test"}) == 0
+    assert serve(service, {"environment": "test"}) == 0
     assert given == ["test"]
 
 
@@ -281,7 +282,7 @@ print("still alive")
 """
 BEFORE_THE_PARSER = """
 import signal, sidecar.cli
-sidecar.cli._parser = lambda: signal.raise_signal(signal.{signal})
+sidecar.cli._parser = lambda _: signal.raise_signal(signal.{signal})
 sidecar.cli.main([])
 print("still alive")
 """

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from sidecar.simulator import frames
 from sidecar.simulator.connection import Connection
@@ -19,6 +19,9 @@ from sidecar.simulator.levers import Levers
 from sidecar.simulator.listener import Listener
 from sidecar.simulator.plan import Failure, Plan, RawAnswer
 from sidecar.simulator.session import Account, Session
+
+if TYPE_CHECKING:
+    from telethon.tl import types
 
 
 class DataCentre:
@@ -51,6 +54,8 @@ class DataCentre:
         self.plan = Plan()
         self.sessions: dict[int, Session] = {}
         """The keys that are known, by identifier."""
+        self.channels: dict[str, types.Channel] = {}
+        """The channels that exist, by user name in small letters, as every account sees them."""
         self.accepted = 0
         """TCP connections accepted so far."""
         self.requests: Counter[str] = Counter()

@@ -1,8 +1,10 @@
 """Telethon: the only package of the daemon that imports it.
 
-`link` holds it behind `sidecar.link.Link`, `wire` bounds its transport, `verdicts` judges its errors.
+`link` holds it behind `sidecar.link.Link`, `wire` bounds its transport, `verdicts` judges its errors. `channel` and
+`login` are for the commands.
 """
 
+from sidecar.telegram.channel import NoChannel, look_up
 from sidecar.telegram.link import dial
 
-__all__ = ["dial"]
+__all__ = ["NoChannel", "dial", "look_up"]

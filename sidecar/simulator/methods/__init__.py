@@ -4,7 +4,7 @@ To add a method, write one function in the file of its namespace and decorate it
 must be imported here.
 """
 
-from sidecar.simulator.methods import auth, help, updates, users  # noqa: A004, F401 - named as in the schema
+from sidecar.simulator.methods import auth, channels, contacts, help, updates, users  # noqa: A004, F401 - named as in the schema
 from sidecar.simulator.methods.table import METHODS, Call, RpcFault
 
 __all__ = ["METHODS", "Call", "RpcFault"]
