@@ -38,6 +38,7 @@ _COMMANDS = {
     "demo": _Command(
         "serve", "add_demo_arguments", "demo", "run the daemon against a simulated Telegram that plays faults"
     ),
+    "login": _Command("login", "add_arguments", "login", "make a session string, by phone, QR code or bot token"),
     "check": _Command("check", "add_arguments", "check", "find out what keeps this machine from Telegram"),
     "wait": _Command("probe", "add_wait_arguments", "wait", "wait until a running daemon is ready"),
     "healthcheck": _Command("probe", "add_healthcheck_arguments", "healthcheck", "ask a running daemon once"),

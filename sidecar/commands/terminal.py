@@ -1,0 +1,86 @@
+"""A person at a terminal: all talk is on standard error, so that standard output holds nothing but the result.
+
+Rules of this file: reading does not block the event loop, for Telegram's connection lives in it; and what is typed in
+answer to a secret question is not shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import termios
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import segno
+
+from sidecar.commands.console import complain
+from sidecar.telegram.login import LoginFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+
+class Terminal:
+    """The person at the terminal, or whatever feeds standard input."""
+
+    async def ask(self, question: str, *, secret: bool = False) -> str:
+        """Ask, and return the answer without white space around it.
+
+        Raises:
+            LoginFailed: the input has ended.
+        """
+        sys.stderr.write(f"{question}: ")
+        sys.stderr.flush()
+        with _hidden() if secret else _shown():
+            line = await _line()
+        if not line:
+            sys.stderr.write("\n")
+            raise LoginFailed("The input ended before everything was answered.")
+        return line.strip()
+
+    def tell(self, line: str) -> None:
+        """Say how it goes."""
+        complain(line)
+
+    def show(self, url: str, expires: datetime) -> None:
+        """Draw a QR code, in half-height blocks, so that it fits into a window of 80 by 24."""
+        segno.make(url, micro=False).terminal(out=sys.stderr, compact=True, border=2)
+        complain(f"Good until {expires.astimezone():%H:%M:%S}.")
+
+
+async def _line() -> str:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    try:
+        loop.add_reader(sys.stdin, ready.set)
+    except PermissionError:  # a file: it never makes anybody wait
+        return sys.stdin.readline()
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline()
+
+
+@contextmanager
+def _shown() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _hidden() -> Iterator[None]:
+    """Let the terminal not show what is typed; it is as before afterwards, whatever happens."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    silent = termios.tcgetattr(sys.stdin)
+    silent[3] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        sys.stderr.write("\n")
