@@ -19,6 +19,7 @@ from sidecar.lag import measure_lag
 from sidecar.log import logger, set_up
 from sidecar.manager import TelegramClientManager
 from sidecar.metrics import Metrics
+from sidecar.notify import Notifier
 from sidecar.race import background
 from sidecar.redact import Redactor
 from sidecar.signals import reload_on_sighup
@@ -26,17 +27,25 @@ from sidecar.signals import reload_on_sighup
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.settings import Settings
+    from sidecar.journal import Observer
+    from sidecar.settings import ServiceManager, Settings
     from sidecar.state import Event, Snapshot
 
 
-async def run(settings: Settings, stop: asyncio.Event, *, listening_at: Callable[[str], None] = lambda _: None) -> None:
+async def run(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    listening_at: Callable[[str], None] = lambda _: None,
+    service_manager: ServiceManager | None = None,
+) -> None:
     """Run the daemon until `stop` is set.
 
     Args:
         settings: all there is to know.
         stop: ends it.
         listening_at: called with the ops listener's URL once it answers.
+        service_manager: is notified, if there is one; the demo has none.
 
     Raises:
         ListenerError: the ops listener's address cannot be bound.
@@ -50,7 +59,11 @@ async def run(settings: Settings, stop: asyncio.Event, *, listening_at: Callable
             redactor.learn([snapshot.identity.phone])
 
     metrics = Metrics(registry, program_version=__version__, clock=asyncio.get_running_loop().time)
-    manager = TelegramClientManager(settings, observers=[learn_phone, metrics], learn_secrets=redactor.learn, stop=stop)
+    observers: list[Observer] = [learn_phone, metrics]
+    notifier = Notifier(service_manager.socket, log) if service_manager else None
+    if notifier:
+        observers.append(notifier)
+    manager = TelegramClientManager(settings, observers=observers, learn_secrets=redactor.learn, stop=stop)
     ops = ops_app(
         manager.journal,
         metrics=make_aiohttp_handler(registry),
@@ -64,11 +77,11 @@ async def run(settings: Settings, stop: asyncio.Event, *, listening_at: Callable
         log.info("service_starting", version=__version__, environment=settings.environment, ops=url)
         listening.set()
 
+    services = [listen(ops, settings.host, settings.port, bound=announce), measure_lag(metrics.observe_lag)]
+    if notifier and service_manager and service_manager.watchdog_seconds:
+        services.append(notifier.keep_alive(manager.journal, service_manager.watchdog_seconds))
     with reload_on_sighup(manager.reload_credentials):
-        async with background(
-            listen(ops, settings.host, settings.port, bound=announce),
-            measure_lag(metrics.observe_lag),
-        ) as servants:
+        async with background(*services) as servants:
             async with background(listening.wait()) as (up,):
                 await asyncio.wait([up, *servants], return_when=asyncio.FIRST_COMPLETED)
             _raise_first(servants)

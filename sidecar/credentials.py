@@ -58,6 +58,18 @@ class Unusable:
     problems: tuple[Problem, ...]
 
 
+def parse(field: str, text: str) -> Any:
+    """Read a credential that was typed.
+
+    Raises:
+        ValueError: it is not what the field accepts; the message does not repeat it.
+    """
+    try:
+        return _ADAPTERS[environment_name(field)].validate_python(text)
+    except ValidationError:
+        raise ValueError(f"{environment_name(field)} is not {accepted(field)}") from None
+
+
 class CredentialSource:
     """Holds the credentials that are valid now and tells when they change."""
 

@@ -3,12 +3,15 @@
 The texts below are the documentation: `run --help` and docs/settings.md are generated from them. A value comes from,
 each overriding the ones before it: a directory of secret files (read by `credentials`, because it is watched),
 a `.env` file in the working directory, the environment, command-line flags.
+
+What the service manager tells a process that it starts is no setting, and is read by `load_service_manager`.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -327,6 +330,42 @@ def load_settings(flags: Mapping[str, str] | None = None, *, only_flags: bool = 
     if faults:
         raise SettingsError(faults)
     return settings
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceManager:
+    """What the service manager (systemd) wants of a process that it started.
+
+    Attributes:
+        socket: where it listens for notifications: a path, or @ and the name of an abstract socket.
+        watchdog_seconds: it kills a process that gives no sign of life for so long; None if it does not watch.
+    """
+
+    socket: str
+    watchdog_seconds: float | None
+
+
+def load_service_manager() -> ServiceManager | None:
+    """Read what the service manager put into the environment; None if nobody wants notifications.
+
+    Not from `.env` and not with flags: systemd sets these variables for one process, and WATCHDOG_PID says which, see
+    sd_notify(3) and sd_watchdog_enabled(3).
+
+    Raises:
+        SettingsError: a variable has a value that systemd does not give it.
+    """
+    address, allowed = os.environ.get("NOTIFY_SOCKET", ""), os.environ.get("WATCHDOG_USEC", "")
+    if not address:
+        return None
+    watched = bool(allowed) and os.environ.get("WATCHDOG_PID", "") in {"", str(os.getpid())}
+    faults = []
+    if not address.startswith(("/", "@")):
+        faults.append(f"NOTIFY_SOCKET: {address}, not a Unix socket; accepted: an absolute path, or @ and a name")
+    if watched and not re.fullmatch(r"[1-9][0-9]{0,19}", allowed):  # as many digits as 64 bits have
+        faults.append(f"WATCHDOG_USEC: {allowed}, not a time; accepted: microseconds, a whole number above 0")
+    if faults:
+        raise SettingsError(faults)
+    return ServiceManager(address, int(allowed) / 1e6 if watched else None)
 
 
 class _OnlyFlags(Settings):

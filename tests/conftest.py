@@ -37,7 +37,7 @@ def default_event_loop() -> Iterator[None]:
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the settings of the developer's own shell and working directory out of every test."""
     for name in list(os.environ):
-        if name.startswith(PREFIX) or name in {*CREDENTIAL_NAMES, "CHANNEL_URL", "ENVIRONMENT"}:
+        if name.startswith(PREFIX) or name in {*CREDENTIAL_NAMES, "CHANNEL_URL", "ENVIRONMENT", "NOTIFY_SOCKET"}:
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 

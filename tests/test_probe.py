@@ -149,13 +149,22 @@ async def test_wait_gives_up(keeper: Keeper) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_broken_off_wait_is_no_yes(keeper: Keeper, number: signal.Signals) -> None:
+async def test_a_broken_off_wait_is_no_yes(number: signal.Signals) -> None:
     """`telethon-sidecar wait && application` must not start the application on Ctrl-C."""
-    process = await start("wait", "--port", keeper.port)
-    await asyncio.sleep(1)
-    process.send_signal(number)
-    async with asyncio.timeout(10):
-        assert await process.communicate() == (b"", b"")
+    asked = asyncio.Event()
+
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(never, "127.0.0.1", 0)
+    async with server:
+        process = await start("wait", "--port", str(server.sockets[0].getsockname()[1]))
+        async with asyncio.timeout(20):
+            await asked.wait()
+            process.send_signal(number)
+            assert await process.communicate() == (b"", b"")
     assert process.returncode == 128 + number
 
 

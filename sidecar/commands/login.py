@@ -10,18 +10,19 @@ import re
 import signal
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from pydantic import SecretStr, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from sidecar.commands.console import EX_CONFIG, EX_NO, EX_OK, PROGRAM, complain, say
 from sidecar.commands.terminal import Terminal
-from sidecar.settings import ApiHash, ApiId, SettingsError, accepted, load_settings
+from sidecar.credentials import parse
+from sidecar.settings import SettingsError, environment_name, load_settings
 from sidecar.telegram.login import How, LoginFailed, log_in
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+
+    from pydantic import SecretStr
 
     from sidecar.settings import Settings
     from sidecar.telegram.login import NewSession
@@ -93,8 +94,8 @@ async def _login(chosen: argparse.Namespace, settings: Settings, file: int | Non
         loop.add_signal_handler(number, break_off, number)
     try:
         person = Terminal()
-        api_id = settings.api_id or _api_id(await person.ask("API_ID"))
-        api_hash = settings.api_hash or _api_hash(await person.ask("API_HASH", secret=True))
+        api_id = settings.api_id or await _credential(person, "api_id", secret=False)
+        api_hash = settings.api_hash or await _credential(person, "api_hash", secret=True)
         async with log_in(chosen.how, api_id, api_hash, person, ipv6=chosen.ipv6) as new:
             _hand_out(new, api_id, api_hash, chosen.secret, file)
         person.tell(f"Logged in as {new.name}, data centre {new.dc}.")
@@ -105,18 +106,12 @@ async def _login(chosen: argparse.Namespace, settings: Settings, file: int | Non
         raise
 
 
-def _api_id(text: str) -> int:
+async def _credential(person: Terminal, field: str, *, secret: bool) -> Any:
+    """Ask for a credential that the settings do not have."""
     try:
-        return TypeAdapter(ApiId).validate_python(text)
-    except ValidationError:
-        raise LoginFailed(f"API_ID is not {accepted('api_id')}.") from None
-
-
-def _api_hash(text: str) -> SecretStr:
-    try:
-        return TypeAdapter(ApiHash).validate_python(text)
-    except ValidationError:
-        raise LoginFailed(f"API_HASH is not {accepted('api_hash')}.") from None
+        return parse(field, await person.ask(environment_name(field), secret=secret))
+    except ValueError as error:
+        raise LoginFailed(f"{error}; it comes from my.telegram.org.") from None
 
 
 def _hand_out(new: NewSession, api_id: int, api_hash: SecretStr, secret: str | None, file: int | None) -> None:

@@ -13,7 +13,16 @@ from sidecar.commands.console import (
     complain,
     say,
 )
-from sidecar.settings import DEMO_FLAGS, DEMO_PACE, Settings, SettingsError, environment_name, has_flag, load_settings
+from sidecar.settings import (
+    DEMO_FLAGS,
+    DEMO_PACE,
+    Settings,
+    SettingsError,
+    environment_name,
+    has_flag,
+    load_service_manager,
+    load_settings,
+)
 from sidecar.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -50,7 +59,9 @@ def run(chosen: argparse.Namespace) -> int:
     """Run the daemon."""
     from sidecar.app import run as service  # noqa: PLC0415 - bad settings are told before Telethon is imported
 
-    return serve(service, settings_from(chosen))
+    return serve(
+        lambda settings, stop: service(settings, stop, service_manager=load_service_manager()), settings_from(chosen)
+    )
 
 
 def demo(chosen: argparse.Namespace) -> int:
