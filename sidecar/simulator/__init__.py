@@ -10,7 +10,7 @@ Rules of this package:
 
 How a byte travels: `listener` accepts, `connection` reads, `frames` cuts, `envelope` decrypts, `exchange`
 checks and dispatches to `service` or `rpc`, `methods` answer, and the way back is `envelope`, `frames`,
-`outbox`.
+`outbox`. Packets without a key, and log-ins, are for `login`, which only tests switch on.
 """
 
 from sidecar.simulator.datacentre import DataCentre

@@ -10,6 +10,7 @@ import struct
 from typing import TYPE_CHECKING, cast
 
 from sidecar.simulator import frames
+from sidecar.simulator.dialogue import Dialogue, Reply
 from sidecar.simulator.envelope import EnvelopeError
 from sidecar.simulator.exchange import Exchange
 from sidecar.simulator.outbox import Outbox
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sidecar.simulator.session import Session
 
 _KEY_ID_BYTES = 8
+_NO_KEY = 0
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 _TCP_ESTABLISHED = 1
 
@@ -33,7 +35,7 @@ class Connection(asyncio.Protocol):
         self._frames = frames.FrameReader()
         self._outbox = Outbox(self._loop, self.send_packet)
         self._sent = 0
-        self._sessions: set[Session] = set()
+        self._sessions: dict[Session, Dialogue] = {}  # with the MTProto session that each used last
         self._silent = False
         self._untouched = True  # no packet has come yet
         self._drop_delay = 0.0
@@ -131,6 +133,10 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
         return True
 
+    def push(self, session: "Session", update: bytes) -> None:
+        """Send something that the client has not asked for."""
+        self._put(session, self._sessions[session], [Reply(update, content_related=True, answer=False)])
+
     def send_truncated(self) -> None:
         """Send the first half of a frame and then FIN."""
         frame = frames.encode(bytes(64), self._sent)
@@ -161,18 +167,30 @@ class Connection(asyncio.Protocol):
         if untouched and self._dc.levers.transport_error is not None:
             self._refuse(self._dc.levers.transport_error)
             return
-        session = self._dc.sessions.get(int.from_bytes(packet[:_KEY_ID_BYTES], "little"))
+        key_id = int.from_bytes(packet[:_KEY_ID_BYTES], "little")
+        if key_id == _NO_KEY and self._dc.unencrypted is not None:
+            self._receive_unencrypted(self._dc.unencrypted(packet))
+            return
+        session = self._dc.sessions.get(key_id)
         if session is None:
             self._refuse(404)
             return
         envelope = session.key.open(packet)
-        self._sessions.add(session)
         session.attach(self)
-        dialogue = session.dialogue(envelope.session_id)
+        dialogue = self._sessions[session] = session.dialogue(envelope.session_id)
         replies = Exchange(self._dc, self, session, dialogue).receive(envelope)
         if replies:
-            answer = dialogue.pack(replies, session.salt, self._dc.now())
-            self._outbox.put(session.key.seal(answer, self._dc.rng.randbytes), self._dc.levers.latency)
+            self._put(session, dialogue, replies)
+
+    def _receive_unencrypted(self, answer: bytes | None) -> None:
+        if answer is None:
+            self._refuse(404)
+        else:
+            self._outbox.put(answer, self._dc.levers.latency)
+
+    def _put(self, session: "Session", dialogue: Dialogue, replies: list[Reply]) -> None:
+        answer = dialogue.pack(replies, session.salt, self._dc.now())
+        self._outbox.put(session.key.seal(answer, self._dc.rng.randbytes), self._dc.levers.latency)
 
     def _refuse(self, code: int) -> None:
         self.send_packet(frames.transport_error(code))

@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -17,11 +17,14 @@ from sidecar.simulator import frames
 from sidecar.simulator.connection import Connection
 from sidecar.simulator.levers import Levers
 from sidecar.simulator.listener import Listener
+from sidecar.simulator.methods import METHODS
 from sidecar.simulator.plan import Failure, Plan, RawAnswer
 from sidecar.simulator.session import Account, Session
 
 if TYPE_CHECKING:
     from telethon.tl import types
+
+    from sidecar.simulator.methods.table import Method
 
 
 class DataCentre:
@@ -52,6 +55,10 @@ class DataCentre:
         """What help.getConfig says about sessions per key; Telegram leaves it out for one."""
         self.levers = Levers()
         self.plan = Plan()
+        self.methods: Mapping[type, Method] = METHODS
+        """What answers each class of request. `login.LogIn` adds to it."""
+        self.unencrypted: Callable[[bytes], bytes | None] | None = None
+        """Answers a packet that no key encrypts, with None for -404. Set by `login.LogIn`; else all get -404."""
         self.sessions: dict[int, Session] = {}
         """The keys that are known, by identifier."""
         self.channels: dict[str, types.Channel] = {}

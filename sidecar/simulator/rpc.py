@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from telethon.tl import functions, types
 
 from sidecar.simulator import service
-from sidecar.simulator.methods import METHODS, Call, RpcFault
+from sidecar.simulator.methods import Call, RpcFault
 from sidecar.simulator.naming import method_name
 
 if TYPE_CHECKING:
@@ -58,13 +58,17 @@ def answer(request: Any, session: "Session", dc: "DataCentre") -> bytes | None:
 
 def _unwrap(request: Any, session: "Session") -> Any:
     """The call inside all wrappers, having noted what they say about the client."""
+    wants_updates = True
     while isinstance(request, _WRAPPERS):
         if isinstance(request, functions.InvokeWithLayerRequest):
             session.layer = request.layer
         elif isinstance(request, functions.InitConnectionRequest):
             # It is remembered with the key: Telethon does not repeat it when it reconnects by itself.
             session.initialised = True
+        elif isinstance(request, functions.InvokeWithoutUpdatesRequest):
+            wants_updates = False
         request = request.query
+    session.wants_updates |= wants_updates
     return request
 
 
@@ -72,7 +76,7 @@ def _execute(request: Any, name: str, session: "Session", dc: "DataCentre") -> A
     if type(request) in service.HANDLERS:
         dc.violate(f"{name} inside a wrapper: service messages are sent bare")
         raise RpcFault(400, "INPUT_METHOD_INVALID")
-    method = METHODS.get(type(request))
+    method = dc.methods.get(type(request))
     if method is None:
         raise RpcFault(400, "INPUT_METHOD_INVALID")
     if not session.initialised:

@@ -45,17 +45,20 @@ class Refusal:
 
 
 class Session:
-    """One login. Made by `DataCentre.create_session`."""
+    """One login. Made by `DataCentre.create_session`, or by `login` for a key that was exchanged."""
 
-    def __init__(self, dc: "DataCentre", account: Account, rng: random.Random) -> None:
+    def __init__(self, dc: "DataCentre", account: Account, rng: random.Random, key: AuthKey | None = None) -> None:
         self.account = account
-        self.key = AuthKey(rng.randbytes(KEY_BYTES))
+        self.key = AuthKey(rng.randbytes(KEY_BYTES)) if key is None else key
         self.refusal: Refusal | None = None
         """Set once Telegram has revoked the session."""
         self.initialised = False
         """Whether initConnection has been seen on this key."""
         self.layer: int | None = None
         """The layer of the schema that the client asked for."""
+        self.wants_updates = False
+        """Whether a call has come outside invokeWithoutUpdates: without one, Telegram sends no updates.
+        Source: https://core.telegram.org/method/invokeWithoutUpdates"""
         self.duplicate_kills = False
         """Lever: a second live connection on the key ends the session for good, as Telegram does."""
         self.worst_overlap = 0
@@ -122,6 +125,12 @@ class Session:
     def detach(self, connection: "Connection") -> None:
         """Note that a connection is gone."""
         self._connections.discard(connection)
+
+    def push(self, update: bytes) -> None:
+        """Send an update on every live connection of a client that wants them. Others never hear of it."""
+        if self.wants_updates:
+            for connection in self._connections:
+                connection.push(self, update)
 
     def dialogue(self, session_id: int) -> Dialogue:
         """The MTProto session of that identifier, new if it is unknown."""

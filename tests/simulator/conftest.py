@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,11 +10,14 @@ from telethon import TelegramClient
 from telethon.sessions import StringSession
 
 from sidecar.simulator import DataCentre, Session
+from sidecar.simulator.login import Bot, LogIn, Person, RsaKey
 
 from .raw import RawClient
+from .trust import newcomer, trusting
 
 Dial = Callable[[Session], Awaitable[Any]]
 Raw = Callable[[Session], Awaitable[RawClient]]
+Arrive = Callable[..., Awaitable[Any]]
 
 
 @pytest.fixture
@@ -98,3 +101,43 @@ async def settle() -> Callable[[], Awaitable[None]]:
             await asyncio.sleep(0)
 
     return turn
+
+
+@pytest.fixture(scope="session")
+def rsa_key() -> RsaKey:
+    """The RSA key of every data centre that can be logged in to: making one takes a second."""
+    return RsaKey.generate()
+
+
+@pytest.fixture
+def login(dc: DataCentre, rsa_key: RsaKey) -> Iterator[LogIn]:
+    """Makes `dc` one that can be logged in to, and that Telethon trusts."""
+    people = [
+        Person(phone="15550101", code="24680", user_id=11, username="plain"),
+        Person(
+            phone="15550102", code="13579", user_id=12, username="careful", password="correct horse", hint="a horse"
+        ),
+        Person(phone="15550103", banned=True),
+    ]
+    bots = [Bot(token="21:good", username="good_bot"), Bot(token="22:old", expired=True)]
+    # Both are shorter than the 30 s by which a client lets the server's clock be ahead of its own.
+    desk = LogIn(dc, people=people, bots=bots, key=rsa_key, code_seconds=20, token_seconds=10)
+    with trusting(desk.pem):
+        yield desk
+
+
+@pytest.fixture
+async def arrive(dc: DataCentre) -> AsyncIterator[Arrive]:
+    """Connects Telethon clients that have no key yet. They are closed at the end."""
+    made = []
+
+    async def connect(**options: Any) -> Any:
+        telethon = newcomer(dc, **options)
+        made.append(telethon)
+        await telethon.connect()
+        return telethon
+
+    yield connect
+    for telethon in made:
+        await telethon.disconnect()
+        await asyncio.gather(telethon.disconnected, return_exceptions=True)
