@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="Connect though a running daemon holds the session, or Telegram said to wait.",
     )
-    add_settings(parser)
+    add_settings(parser, shown=False)
+    parser.epilog = f"Takes the flags of run, too. {parser.epilog}"
 
 
 def check(chosen: argparse.Namespace) -> int:

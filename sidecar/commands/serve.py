@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import SUPPRESS
 from typing import TYPE_CHECKING, Any
 
 from sidecar.commands.console import (
@@ -43,9 +44,9 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     _add_flags(parser, DEMO_FLAGS, DEMO_PACE, from_environment=False)
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for every setting that may stand on a command line, for whoever needs all of them."""
-    _add_flags(parser, filter(has_flag, Settings.model_fields), {}, from_environment=True)
+def add_settings(parser: argparse.ArgumentParser, *, shown: bool = True) -> None:
+    """Add a flag for every setting that may stand on a command line; shown in the help, or only taken."""
+    _add_flags(parser, filter(has_flag, Settings.model_fields), {}, from_environment=True, shown=shown)
 
 
 def settings_from(chosen: argparse.Namespace) -> dict[str, str]:
@@ -106,7 +107,12 @@ async def _until_stopped(service: Service, settings: Settings) -> None:
 
 
 def _add_flags(
-    parser: argparse.ArgumentParser, names: Iterable[str], defaults: Mapping[str, str], *, from_environment: bool
+    parser: argparse.ArgumentParser,
+    names: Iterable[str],
+    defaults: Mapping[str, str],
+    *,
+    from_environment: bool,
+    shown: bool = True,
 ) -> None:
     for name in names:
         info = Settings.model_fields[name]
@@ -115,4 +121,5 @@ def _add_flags(
         words += [f"Default: {default}."] if default is not None else []
         words += [f"Environment: {environment_name(name)}."] if from_environment else []
         flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, dest=f"set_{name}", metavar="VALUE", help=" ".join(words).replace("%", "%%"))
+        text = " ".join(words).replace("%", "%%") if shown else SUPPRESS
+        parser.add_argument(flag, dest=f"set_{name}", metavar="VALUE", help=text)
