@@ -6,18 +6,18 @@ Nothing is faked but the peer and the time: the real manager, the real Telethon 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.link import Reason
+from sidecar.simulator import DataCentre
 from sidecar.state import AttemptFailed, Checked, CheckResult, Connected, ConnectionLost, State
 from tests.rig import Rig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from sidecar.simulator import DataCentre
 
 pytestmark = pytest.mark.looptime
 
@@ -365,6 +365,18 @@ async def test_a_wrong_clock_does_not_keep_it_from_connecting(rig: Rig, skew: fl
 
     assert rig.dc.accepted == 1
     assert rig.metric("telegram_watchdog_checks_total", result="ok") == 1
+
+
+async def test_a_session_with_an_ipv6_address(tmp_path: Path) -> None:
+    """The address family follows the session string: nothing has to be set for it."""
+    async with DataCentre(host="::1") as dc:
+        rig = Rig(dc, tmp_path / "secrets")
+        await rig.connected()
+        await asyncio.sleep(CHECK + 1)
+        await rig.stop()
+
+        assert rig.metric("telegram_watchdog_checks_total", result="ok") == 1
+        assert dc.accepted == 1
 
 
 async def test_a_clock_that_falls_behind_while_connecting_is_named(rig: Rig) -> None:
