@@ -1,7 +1,8 @@
-"""Until when Telegram wants no attempt, and why. What is remembered is only ever prolonged.
+"""Until when there must be no attempt, and why. What is remembered is only ever prolonged.
 
-Two kinds, because Telegram means two things: a flood wait is about a session, "too many connections" (-429) is about
-our address and so about every session.
+Three kinds: a flood wait is about a session; "too many connections" (-429) is about our address and so about every
+session; and a connection that fell silent may still be held by Telegram, where a second one beside it can cost the
+session. The last must outlive a change of credentials, for a proxy that hangs is one that people replace.
 
 Rules of this file: standard library only, no I/O. What is remembered outlives the process if there is a store.
 """
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 EVERY_SESSION = "*"
 """Stands for all sessions among what is held back."""
+
+SILENT = frozenset({Reason.PING_TIMEOUT, Reason.WATCHDOG_TIMEOUT, Reason.UNREACHABLE})
+"""The losses that Telegram may not have heard of; they come with a wait if so."""
 
 
 class Hold(NamedTuple):
@@ -41,7 +45,7 @@ class Store(Protocol):
 
 
 class HoldBack:
-    """Remembers what Telegram asked for, by session (its fingerprint), for as long as it is not over."""
+    """Remembers what holds back, by session (its fingerprint), for as long as it is not over."""
 
     def __init__(self, store: Store | None, *, now: float) -> None:
         self._store = store
@@ -49,7 +53,7 @@ class HoldBack:
 
     def take(self, session: str, error: LinkError, *, now: float) -> None:
         """Remember what an error asks for, if it asks for anything that outlives the attempt."""
-        if error.reason is Reason.FLOOD_WAIT:
+        if error.reason is Reason.FLOOD_WAIT or (error.reason in SILENT and error.wait):
             key = session
         elif error.reason is Reason.TRANSPORT_FLOOD:
             key = EVERY_SESSION

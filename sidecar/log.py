@@ -229,8 +229,11 @@ class EventLog:
                     error=error.detail,
                     remedy=REMEDIES[error.reason],
                 )
-            case FloodWaited(seconds) | Postponed(seconds=seconds):
+            case FloodWaited(seconds):
                 log.warning("telegram_flood_wait", seconds=round(seconds))
+            case Postponed(reason, seconds):
+                if reason in {Reason.FLOOD_WAIT, Reason.TRANSPORT_FLOOD}:  # else nobody asked for it
+                    log.warning("telegram_flood_wait", seconds=round(seconds))
             case CredentialsMissing(problems):
                 log.error("telegram_unconfigured", problems=[str(problem) for problem in problems])
             case CredentialsChanged():

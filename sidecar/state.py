@@ -76,7 +76,10 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """The next attempt must wait: Telegram asked this session, or this address, to hold back, and means it still."""
+    """The next attempt must wait: Telegram asked this session, or this address, to hold back, and means it still.
+
+    Or it may still hold a connection of this session that fell silent.
+    """
 
     reason: Reason
     seconds: float
@@ -335,8 +338,10 @@ def advance(snapshot: Snapshot, event: Event, *, now: float, due: float) -> Snap
                 identity=known,
             )
         case Postponed(reason, seconds):
-            detail = f"Telegram asked us to hold back for another {seconds:.0f} s"
             flood = reason is Reason.FLOOD_WAIT
+            detail = f"Telegram asked us to hold back for another {seconds:.0f} s"
+            if not flood and reason is not Reason.TRANSPORT_FLOOD:
+                detail = f"Telegram may hold the connection that fell silent for another {seconds:.0f} s"
             return replace(
                 after,
                 reason=reason,

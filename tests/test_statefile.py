@@ -143,6 +143,17 @@ def test_only_what_outlives_an_attempt_is_remembered(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_telegram_may_still_hold_is_remembered(tmp_path: Path) -> None:
+    """A connection that fell silent, and may live on at Telegram, holds its session back in the next process, too."""
+    memory = HoldBack(state(tmp_path), now=0.0)
+    memory.take("aa", LinkLost(Reason.PING_TIMEOUT, "", wait=0.0), now=10.0)
+    assert memory.of("aa").until == 0.0
+    memory.take("aa", LinkLost(Reason.PING_TIMEOUT, "", wait=12.0), now=10.0)
+
+    assert memory.of("aa") == Hold(22.0, Reason.PING_TIMEOUT)
+    assert state(tmp_path).load(now=0.0) == {"aa": Hold(12.0, Reason.PING_TIMEOUT)}
+
+
 def test_a_hold_is_only_ever_prolonged(tmp_path: Path) -> None:
     """A shorter wait that comes later does not end a longer one; what is over is forgotten."""
     memory = HoldBack(state(tmp_path), now=0.0)
