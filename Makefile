@@ -51,10 +51,11 @@ docs: setup ## write the generated parts of README.md and docs/ anew
 
 lock: setup ## pin the newest allowed dependencies, with hashes, in requirements/
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-emit-find-links --no-annotate --no-header --upgrade pyproject.toml -o requirements/run.txt
+	    --no-emit-find-links --no-annotate --no-header --upgrade --extra proxy pyproject.toml \
+	    -o requirements/run.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-emit-find-links --no-annotate --no-header --upgrade --group dev -c requirements/run.txt pyproject.toml \
-	    -o requirements/dev.txt
+	    --no-emit-find-links --no-annotate --no-header --upgrade --extra proxy --group dev -c requirements/run.txt \
+	    pyproject.toml -o requirements/dev.txt
 
 wheel-test: setup ## build the wheel, install it alone, and run the demo from it
 	rm -rf build/wheel-test

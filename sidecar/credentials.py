@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
+from sidecar.proxy import EXTRA, installed
 from sidecar.session import SessionFacts, read_session
 from sidecar.settings import CREDENTIAL_NAMES, Settings, accepted, environment_name
 from sidecar.state import Problem
@@ -43,12 +44,16 @@ _ADAPTERS: dict[str, TypeAdapter[object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Everything that is needed to dial as one account; secrets stay wrapped until they are used."""
+    """Everything that is needed to dial as one account; secrets stay wrapped until they are used.
+
+    The way is part of it: another proxy makes other credentials, and thereby another connection.
+    """
 
     api_id: int
     api_hash: SecretStr
     session: SecretStr
     facts: SessionFacts
+    proxy: SecretStr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +136,10 @@ class CredentialSource:
         problems += [Problem(name, "is missing") for name in missing]
         if missing and self._directory is not None and not self._directory.is_dir():
             problems.append(Problem("SIDECAR_SECRETS_DIR", f"names {self._directory}, which is not a directory"))
-        if "SIDECAR_PROXY" in values:
-            problems.append(Problem("SIDECAR_PROXY", "is set, but this version cannot dial through one: unset it"))
+        if "SIDECAR_PROXY" in values and not installed():
+            problems.append(
+                Problem("SIDECAR_PROXY", f"needs what is not installed: pip install '{EXTRA}', or unset it")
+            )
 
         facts: SessionFacts | None = None
         if "SESSION_STRING" in values:
@@ -147,6 +154,7 @@ class CredentialSource:
             api_hash=values["API_HASH"],
             session=values["SESSION_STRING"],
             facts=facts,
+            proxy=values.get("SIDECAR_PROXY"),
         )
 
     def _read_directory(self, directory: Path, skip: frozenset[str]) -> tuple[dict[str, Any], list[Problem]]:
@@ -182,8 +190,19 @@ class CredentialSource:
             self._learn(_parts(text))
         try:
             return _ADAPTERS[name].validate_python(text)
-        except ValidationError:
-            return Problem(name, f"in {path} is not {accepted(_FILES[name])}")
+        except ValidationError as error:
+            return Problem(name, f"in {path} is {_wrong(error, accepted(_FILES[name]))}")
+
+
+def _wrong(error: ValidationError, accepts: str) -> str:
+    """Say what is wrong in the words of `settings`, which repeat no secret; a library's own words are not passed on."""
+    (details, *_) = error.errors(include_input=False, include_url=False, include_context=False)
+    told = details["msg"].removeprefix("Value error, ")
+    return (
+        f"not {accepts}"
+        if details["type"] != "value_error" or told == f"not {accepts}"
+        else f"{told}; accepted: {accepts}"
+    )
 
 
 def _parts(secret: str) -> Iterator[str]:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 from pydantic import (
@@ -28,6 +27,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from sidecar.proxy import EXTRA, read_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,15 +69,7 @@ def _api_hash(value: SecretStr) -> SecretStr:
 
 
 def _proxy(value: SecretStr) -> SecretStr:
-    try:
-        url = urlsplit(value.get_secret_value())
-        complete = url.hostname and url.port
-    except ValueError:
-        raise ValueError("not a URL") from None
-    if url.scheme not in {"socks5", "http", "mtproxy"} or not complete:
-        raise ValueError("not a proxy's URL with scheme, host and port")
-    if url.scheme == "mtproxy" and not url.username:
-        raise ValueError("an mtproxy without its secret")
+    read_proxy(value.get_secret_value())
     return value
 
 
@@ -238,8 +231,9 @@ class Settings(BaseSettings):
     proxy: Proxy | None = Field(
         default=None,
         title="socks5://user:pass@host:port, http://user:pass@host:port or mtproxy://secret@host:port",
-        description="Proxy to dial Telegram through. This version cannot yet: with a proxy set it does not dial at "
-        "all, rather than around it.",
+        description=f"Proxy to dial Telegram through. Needs {EXTRA} to be installed: without it nothing is dialled, "
+        "rather than around the proxy. User, password and secret may be percent-encoded. An mtproxy's secret is "
+        "that of its link, plain or dd, in hexadecimal or base64; fake TLS (ee) is not supported.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         default="info",

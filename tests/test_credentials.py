@@ -128,14 +128,12 @@ MISSING = ("API_ID is missing", "API_HASH is missing", "SESSION_STRING is missin
         pytest.param(
             ONE | {"proxy": "nowhere"},
             (
-                "SIDECAR_PROXY in {}/proxy is not socks5://user:pass@host:port, http://user:pass@host:port or mtproxy://secret@host:port",
+                (
+                    "SIDECAR_PROXY in {}/proxy is not a proxy's URL with scheme, host and port; accepted: "
+                    "socks5://user:pass@host:port, http://user:pass@host:port or mtproxy://secret@host:port"
+                ),
             ),
             id="proxy-malformed",
-        ),
-        pytest.param(
-            ONE | {"proxy": "socks5://u:p@h:1"},
-            ("SIDECAR_PROXY is set, but this version cannot dial through one: unset it",),
-            id="proxy-set",
         ),
         pytest.param(
             {"api_id": "one", "session_string": "2"},
@@ -156,11 +154,23 @@ async def test_problems_in_words(secret: Secret, files: dict[str, str | bytes], 
 
 
 async def test_a_proxy_from_the_environment() -> None:
-    """A proxy that this version cannot use stops the dialling, rather than being dialled around."""
-    settings = Settings(api_id=1, api_hash=HASH, session_string=ONE["session_string"], proxy="http://h:1")
-    assert shown(CredentialSource(settings).current) == (
-        "SIDECAR_PROXY is set, but this version cannot dial through one: unset it",
-    )
+    """The proxy is part of the credentials, and its password is in no repr."""
+    settings = Settings(api_id=1, api_hash=HASH, session_string=ONE["session_string"], proxy="http://u:pl4nted@h:1")
+    current = CredentialSource(settings).current
+    assert isinstance(current, Credentials)
+    assert current.proxy
+    assert current.proxy.get_secret_value() == "http://u:pl4nted@h:1"
+    assert "pl4nted" not in repr(current)
+
+
+async def test_another_proxy_is_another_set_of_credentials(secret: Secret) -> None:
+    """Whatever differs in the URL, even the password alone."""
+    found = []
+    for proxy in ("socks5://u:p@h:1", "socks5://u:q@h:1", ""):
+        secret.swap(**ONE, proxy=proxy)
+        found.append(source(secret).current)
+    assert all(isinstance(current, Credentials) for current in found)
+    assert found[0] != found[1] != found[2] != found[0]
 
 
 async def test_a_missing_directory(secret: Secret) -> None:
@@ -221,8 +231,9 @@ async def test_every_secret_is_learned_before_it_is_judged(secret: Secret) -> No
 async def test_the_secret_of_an_mtproxy_is_learned(secret: Secret) -> None:
     """Where a URL for SOCKS has a user, one for MTProxy has its secret."""
     learned: list[str] = []
-    source(secret, learned.extend, proxy="mtproxy://dd0011223344@h:1")
-    assert set(learned) == {"mtproxy://dd0011223344@h:1", "dd0011223344"}
+    key = "dd" + "0011223344556677" * 2
+    source(secret, learned.extend, proxy=f"mtproxy://{key}@h:1")
+    assert set(learned) == {f"mtproxy://{key}@h:1", key}
 
 
 async def test_a_secret_that_looks_like_half_a_url(secret: Secret) -> None:

@@ -128,8 +128,8 @@ async def test_a_session_string_that_is_none_is_named(rig: Rig) -> None:
 
 
 async def test_a_proxy_is_never_dialled_around(rig: Rig) -> None:
-    """Until proxies are supported, one that is set means: no connection at all."""
-    rig.mount(rig.session, proxy="socks5://127.0.0.1:1080")
+    """A proxy that cannot be used means: no connection at all."""
+    rig.mount(rig.session, proxy="socks4://127.0.0.1:1080")
     rig.start(from_files=True)
     await asyncio.sleep(60)
 

@@ -113,7 +113,8 @@ telegram_sidecar_build_info python: PYTHON telethon: TELETHON version: 1.2.3
 """
 WORDS = {
     "STATES": "starting unconfigured connecting connected waiting refused standby stopping",
-    "REASONS": "closed reset unreachable connect_timeout ping_timeout watchdog_timeout flood_wait server_error "
+    "REASONS": "closed reset unreachable proxy_unreachable proxy_timeout proxy_unauthorized proxy_failed "
+    "connect_timeout ping_timeout watchdog_timeout flood_wait server_error "
     "transport_flood unknown_key migrated protocol credentials_changed unexpected unregistered revoked expired "
     "deactivated banned duplicated unauthorized bad_api_credentials update_required",
     "BUCKETS": "0.005 0.01 0.025 0.05 0.1 0.25 0.5 1.0 2.5 5.0 10.0 +Inf",

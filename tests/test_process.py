@@ -213,16 +213,18 @@ async def test_no_secret_gets_out_at_any_level(dc: DataCentre, tmp_path: Path) -
 
 
 async def test_the_password_of_a_proxy_does_not_get_out(dc: DataCentre, tmp_path: Path) -> None:
-    """Proxies are not supported yet; their passwords are kept all the same."""
-    proxy = "socks5://somebody:open-sesame@127.0.0.1:1080"
+    """Not even when the proxy cannot be reached, and the log is at its most talkative."""
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    proxy = f"socks5://somebody:open-sesame@127.0.0.1:{port}"
     environment = credentials(dc.create_session()) | {"SIDECAR_PROXY": proxy, "SIDECAR_LOG_LEVEL": "debug"}
     async with Daemon(tmp_path, **environment) as daemon:
-        unconfigured = await daemon.logged("telegram_unconfigured")
+        failed = await daemon.logged("telegram_connection_failed")
         _, health = await daemon.get("/healthz")
         daemon.send(signal.SIGTERM)
         await daemon.exit()
 
-        assert "SIDECAR_PROXY" in unconfigured["problems"][0]
+        assert failed["reason"] == "proxy_unreachable"
         assert "open-sesame" not in daemon.output + health
 
 

@@ -13,6 +13,7 @@ import pytest
 from telethon import errors, functions, types
 
 from sidecar.link import LOSSES, REFUSALS, LinkBusy, LinkError, LinkLost, LinkRefused, Reason
+from sidecar.telegram.proxy import ProxyFault
 from sidecar.telegram.verdicts import TRANSPORT_FLOOD_WAIT, UNKNOWN_KEY_WAIT, UNTIMED_FLOOD_WAIT, verdict
 
 GET_ME = functions.users.GetUsersRequest([types.InputUserSelf()])
@@ -35,6 +36,7 @@ def told(code: int, message: str) -> Exception:
         pytest.param(ConnectionRefusedError(), LinkLost, Reason.UNREACHABLE, 0, id="refused"),
         pytest.param(OSError(errno.EHOSTUNREACH, "no route"), LinkLost, Reason.UNREACHABLE, 0, id="no route"),
         pytest.param(socket.gaierror(), LinkLost, Reason.UNREACHABLE, 0, id="name"),
+        pytest.param(ProxyFault(Reason.PROXY_FAILED, ""), LinkLost, Reason.PROXY_FAILED, 0, id="proxy"),
         pytest.param(TimeoutError(), LinkLost, Reason.UNREACHABLE, 0, id="ETIMEDOUT"),
         pytest.param(told(420, "FLOOD_WAIT_17"), LinkBusy, Reason.FLOOD_WAIT, 17, id="flood wait"),
         pytest.param(told(420, "FLOOD_PREMIUM_WAIT_9"), LinkBusy, Reason.FLOOD_WAIT, 9, id="premium"),

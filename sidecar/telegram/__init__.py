@@ -1,7 +1,7 @@
 """Telethon: the only package of the daemon that imports it.
 
-`link` holds it behind `sidecar.link.Link`, `wire` bounds its transport, `verdicts` judges its errors. `channel` and
-`login` are for the commands.
+`link` holds it behind `sidecar.link.Link`, `wire` bounds its transports, `proxy` leads them through a proxy, `verdicts`
+judges its errors. `channel` and `login` are for the commands.
 """
 
 from sidecar.telegram.channel import NoChannel, look_up

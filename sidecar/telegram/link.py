@@ -25,14 +25,15 @@ from telethon import TelegramClient, functions, types
 from telethon.sessions import StringSession
 
 from sidecar.link import CUT_SECONDS, Endpoint, Identity, LinkError, LinkLost, Reason
+from sidecar.telegram.proxy import transport
 from sidecar.telegram.verdicts import verdict
-from sidecar.telegram.wire import Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from typing import Never
 
     from sidecar.credentials import Credentials
+    from sidecar.telegram.wire import Transport
 
 
 @asynccontextmanager
@@ -45,11 +46,13 @@ async def dial(credentials: Credentials, *, close_timeout: float, disconnect_del
         disconnect_delay: seconds after the last ping at which Telegram drops a connection that went silent.
     """
     facts = credentials.facts
+    connection, proxy = transport(credentials)
     client = _Client(
         StringSession(credentials.session.get_secret_value()),
         credentials.api_id,
         credentials.api_hash.get_secret_value(),
-        connection=Transport,
+        connection=connection,
+        proxy=proxy,
         use_ipv6=facts.ipv6,
         # Without a timeout of its own Telethon awaits the dialling plainly. With one it uses asyncio.wait_for, which
         # before Python 3.12 can swallow the cancellation that is our deadline.
@@ -67,7 +70,7 @@ async def dial(credentials: Credentials, *, close_timeout: float, disconnect_del
         app_version="1.0",
     )
     try:
-        yield TelegramLink(client, facts.dc, disconnect_delay)
+        yield TelegramLink(client, facts.dc, disconnect_delay, proxied=connection.proxied)
     finally:
         await _close(client, close_timeout)
 
@@ -75,10 +78,11 @@ async def dial(credentials: Credentials, *, close_timeout: float, disconnect_del
 class TelegramLink:
     """One live connection to Telegram."""
 
-    def __init__(self, client: TelegramClient, dc: int, disconnect_delay: int) -> None:
+    def __init__(self, client: TelegramClient, dc: int, disconnect_delay: int, *, proxied: bool) -> None:
         self.client = client
         self._dc = dc
         self._disconnect_delay = disconnect_delay
+        self._proxied = proxied
         self._held_until = 0.0
 
     async def open(self) -> Endpoint:
@@ -128,13 +132,18 @@ class TelegramLink:
 
         Telethon drops answers whose time is far from ours, and tells only its log. And where packets are lost, Telegram
         does not hear that we give the connection up: it holds it until the last ping's delay is over, and a second one
-        beside it can cost the session.
+        beside it can cost the session. Whether a proxy tells Telegram cannot be seen at all.
         """
+        wire = _transport(self.client)
+        if wire and wire.stuck:
+            return LinkLost(Reason.PROXY_TIMEOUT, f"{detail}: {wire.stuck}")
         wait = 0.0
         if dropped := self.client._sender._state._ignore_count:  # noqa: SLF001 - see the top of this file
             detail += f"; {dropped} answers were dropped, for they are repeated or the clock of one side is wrong"
-        if (transport := _transport(self.client)) and transport.unacknowledged():
+        if wire and wire.unacknowledged():
             detail += "; nothing that we send is acknowledged: packets are lost on the way"
+            wait = self._held_for()
+        elif self._proxied:
             wait = self._held_for()
         return LinkLost(reason, detail, wait=wait)
 
@@ -144,8 +153,8 @@ class TelegramLink:
 
     def cut(self) -> None:
         """Give the connection up at once: what is still to be sent is dropped."""
-        if transport := _transport(self.client):
-            transport.cut()
+        if wire := _transport(self.client):
+            wire.cut()
 
     async def lost(self) -> Never:
         """Wait for the connection to end, then raise why."""
@@ -169,9 +178,11 @@ class TelegramLink:
         except LinkError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever Telethon lets out gets a verdict
-            transport = _transport(self.client)
-            cause = (transport and transport.failure) or error
+            wire = _transport(self.client)
+            cause = (wire and wire.failure) or error
             judged = verdict(cause)
+            if self._proxied and judged.reason in {Reason.CLOSED, Reason.RESET}:
+                judged.detail += "; the proxy may have done that"
             if judged.reason is Reason.UNREACHABLE:  # we were told, and Telegram was not
                 judged.wait = self._held_for()
             raise judged from cause
@@ -188,21 +199,21 @@ class _Client(TelegramClient):  # type: ignore[misc]
 
 async def _close(client: TelegramClient, close_timeout: float) -> None:
     """Disconnect within so many seconds, by force if need be. Never raises, but for a cancellation."""
-    transport = _transport(client)
+    wire = _transport(client)
     closing = client.disconnect()
     for future in (closing, client.disconnected):
         future.add_done_callback(_look_at)
     try:
         await asyncio.wait({closing}, timeout=close_timeout)
     finally:
-        if transport:
-            transport.cut()
+        if wire:
+            wire.cut()
     await asyncio.wait({closing}, timeout=CUT_SECONDS)
 
 
 def _transport(client: TelegramClient) -> Transport | None:
-    transport: Transport | None = client._sender._connection  # noqa: SLF001 - see the top of this file
-    return transport
+    wire: Transport | None = client._sender._connection  # noqa: SLF001 - see the top of this file
+    return wire
 
 
 def _look_at(future: asyncio.Future[Any]) -> None:

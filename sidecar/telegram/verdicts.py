@@ -11,6 +11,7 @@ import zlib
 from telethon import errors
 
 from sidecar.link import LinkBusy, LinkError, LinkLost, LinkRefused, Reason
+from sidecar.telegram.proxy import ProxyFault
 
 TRANSPORT_FLOOD_WAIT = 120.0
 """Seconds to stay away after transport error -429 (too many connections): the next ones would only prolong it."""
@@ -76,6 +77,8 @@ def verdict(error: Exception) -> LinkError:
         if isinstance(error, kind):
             return LinkRefused(reason, f"{meaning} ({name})")
     match error:
+        case ProxyFault():
+            return LinkLost(error.reason, error.detail)
         case errors.FloodError():
             seconds = float(getattr(error, "seconds", UNTIMED_FLOOD_WAIT))
             return LinkBusy(Reason.FLOOD_WAIT, f"Telegram asks to hold back for {seconds:g} s ({name})", wait=seconds)

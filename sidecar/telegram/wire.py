@@ -1,4 +1,4 @@
-"""Telethon's transport, bounded: no packet of senseless length gets in, and a connection can be cut.
+"""Telethon's transports, bounded: no packet of senseless length gets in, and a connection can be cut.
 
 Whoever can write to the connection can send anything; what is refused here costs a connection, and nothing more.
 """
@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from telethon import errors
 from telethon.network import ConnectionTcpFull
+from telethon.network.connection.connection import Connection
 from telethon.network.connection.tcpfull import FullPacketCodec
+from telethon.network.connection.tcpintermediate import IntermediatePacketCodec, RandomizedIntermediatePacketCodec
 
 if TYPE_CHECKING:
-    import asyncio
+    from typing import Protocol
+
+    class Stream(Protocol):
+        """What packets are read from: a socket's stream, or what an MTProxy's encryption makes of it."""
+
+        async def readexactly(self, size: int) -> bytes:
+            """Read so many bytes."""
+            ...
+
 
 LARGEST_PACKET = 16 << 20
 """Bytes in one packet at most. Telegram sends a megabyte or so; whoever announces more speaks no MTProto, and what it
@@ -25,7 +35,6 @@ _LENGTH_BYTES, _HEAD_BYTES = 4, 8
 _KEY_ID_BYTES, _OUTER_BYTES, _BLOCK = 8, 24, 16
 """Bytes of the key's identifier (what is shorter is a transport error), of all that is not encrypted, of AES."""
 
-
 _RETRANSMITS = 2
 """Where the kernel's struct tcp_info counts the retransmissions since the last acknowledgement: a byte."""
 
@@ -36,7 +45,7 @@ class _Reader:
     Telethon waits for eight, and takes an error that comes alone for the length of a packet.
     """
 
-    def __init__(self, stream: asyncio.StreamReader) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
     async def readexactly(self, size: int) -> bytes:
@@ -50,25 +59,71 @@ class _Reader:
         return length + await self._stream.readexactly(_HEAD_BYTES - _LENGTH_BYTES)
 
 
-class _Codec(FullPacketCodec):  # type: ignore[misc]
-    """Telethon's own codec, that lets no packet of senseless length in.
+def _checked(packet: bytes) -> bytes:
+    """Return a packet, if it is a transport error or whole blocks.
 
     One that is not whole blocks would reach libssl, which answers by ending the process; and whoever can write to the
     connection can send it, for the key's identifier that must precede it goes over the wire in clear.
     """
-
-    async def read_packet(self, reader: asyncio.StreamReader) -> bytes:
-        packet: bytes = await super().read_packet(_Reader(reader))
-        if len(packet) >= _KEY_ID_BYTES and (len(packet) <= _OUTER_BYTES or (len(packet) - _OUTER_BYTES) % _BLOCK):
-            raise errors.InvalidBufferError(b"")
-        return packet
+    if len(packet) >= _KEY_ID_BYTES and (len(packet) <= _OUTER_BYTES or (len(packet) - _OUTER_BYTES) % _BLOCK):
+        raise errors.InvalidBufferError(b"")
+    return packet
 
 
-class Transport(ConnectionTcpFull):  # type: ignore[misc]
-    """Telethon's own transport, that also remembers why dialling failed, and can be cut."""
+class _FullCodec(FullPacketCodec):  # type: ignore[misc]
+    """Telethon's own codec, that lets no packet of senseless length in."""
 
-    packet_codec = _Codec
+    async def read_packet(self, reader: Stream) -> bytes:
+        return _checked(await super().read_packet(_Reader(reader)))
+
+
+class IntermediateCodec(IntermediatePacketCodec):  # type: ignore[misc]
+    """The same for the "intermediate" transport."""
+
+    async def read_packet(self, reader: Stream) -> bytes:
+        """Read a packet."""
+        return _checked(await _intermediate(reader))
+
+
+class PaddedIntermediateCodec(RandomizedIntermediatePacketCodec):  # type: ignore[misc]
+    """The same for "padded intermediate"; up to 15 bytes of padding are cut off, of which Telethon expects three.
+
+    Source: https://core.telegram.org/mtproto/mtproto-transports#padded-intermediate
+    """
+
+    async def read_packet(self, reader: Stream) -> bytes:
+        """Read a packet."""
+        packet = await _intermediate(reader)
+        if len(packet) < _OUTER_BYTES:  # no message is so short: it is an error, in its first four bytes
+            return _checked(packet[:_LENGTH_BYTES])
+        return _checked(packet[: len(packet) - (len(packet) - _OUTER_BYTES) % _BLOCK])
+
+
+async def _intermediate(stream: Stream) -> bytes:
+    head = await stream.readexactly(_LENGTH_BYTES)
+    length = int.from_bytes(head, "little", signed=True)
+    if length < 0:  # a transport error that comes alone
+        raise errors.InvalidBufferError(head)
+    if length > LARGEST_PACKET:
+        raise errors.InvalidBufferError(b"")
+    return await stream.readexactly(length)
+
+
+class Transport(Connection):  # type: ignore[misc]
+    """What we add to each of Telethon's transports: it remembers why dialling failed, and can be cut.
+
+    Attributes:
+        failure: why dialling failed, which Telethon hides behind an error of its own.
+        proxied: whether there is a proxy between us and Telegram.
+    """
+
     failure: OSError | None = None
+    proxied = False
+
+    @property
+    def stuck(self) -> str:
+        """Where it hangs on a proxy that has not let us through, in words; empty otherwise."""
+        return ""
 
     async def connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # noqa: ASYNC109 - not our signature
         """Dial, as Telethon asks for; an error is kept, for Telethon hides it behind one of its own."""
@@ -92,3 +147,9 @@ class Transport(ConnectionTcpFull):  # type: ignore[misc]
         """Close the socket at once; what is still to be sent is dropped."""
         if self._writer is not None:
             self._writer.transport.abort()
+
+
+class FullTransport(Transport, ConnectionTcpFull):  # type: ignore[misc]
+    """The transport that is used without an MTProxy: "full", Telethon's default."""
+
+    packet_codec = _FullCodec
