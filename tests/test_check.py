@@ -20,6 +20,7 @@ from sidecar.session import SessionFacts
 from sidecar.simulator import DataCentre
 from sidecar.simulator.secret import MountedSecret
 from tests.daemon import Daemon
+from tests.proxies import USER, Microsocks, RealProxy, Tinyproxy
 from tests.rig import API_HASH
 from tests.test_probe import ROOT, run
 
@@ -320,3 +321,27 @@ async def test_no_channel(patient: Patient, name: str, what: str) -> None:
     code, found = await patient.check(CHANNEL_URL=name)
     assert (code, found["channel"][0]) == (EX_FAILURES, "failed")
     assert found["channel"][1].startswith(what)
+
+
+@pytest.mark.parametrize("kind", [Microsocks, Tinyproxy])
+async def test_a_proxy(patient: Patient, tmp_path: Path, kind: type[RealProxy]) -> None:
+    """It is reached, and leads to Telegram; with another password it does not; ended, it cannot be reached."""
+    async with kind(tmp_path, locked=True) as proxy:
+        code, found = await patient.check(SIDECAR_PROXY=proxy.url)
+        assert (code, found["proxy"][:2]) == (0, ("ok", f"the {proxy.scheme} proxy at {proxy.address} can be reached"))
+        assert "network" not in found
+        code, found = await patient.check(SIDECAR_PROXY=proxy.url_for(USER, "another"))
+        assert (code, found["proxy"][0], found["connection"][0]) == (EX_FAILURES, "ok", "failed")
+        assert found["connection"][1].endswith("(proxy_unauthorized)")
+        assert "another" not in str(found)
+    code, found = await patient.check(SIDECAR_PROXY=proxy.url)
+    assert (code, found["proxy"][0]) == (EX_FAILURES, "failed")
+    assert found["proxy"][1] == f"the {proxy.scheme} proxy at {proxy.address} cannot be reached (connection refused)"
+
+
+async def test_a_proxy_that_hangs(patient: Patient, tmp_path: Path) -> None:
+    """It accepts, and leads nowhere."""
+    async with Microsocks(tmp_path, locked=False) as proxy:
+        proxy.freeze()
+        code, found = await patient.check(SIDECAR_PROXY=proxy.url)
+    assert (code, found["proxy"][0], found["connection"][0]) == (EX_FAILURES, "ok", "failed")

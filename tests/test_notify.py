@@ -272,7 +272,7 @@ async def test_no_sign_of_life_from_a_stuck_keeper(rig: Rig, address: str, monke
         (23, WATCHDOG),
         (28, WATCHDOG),
     ]
-    assert rig.late == ["PingAnswered at 17.5, due at 6.000001"]
+    assert rig.late == ["PingAnswered at 17.5, due at 6.0"]
     rig.late.clear()
 
 

@@ -16,6 +16,7 @@ from sidecar.credentials import CREDENTIAL_FILES, CredentialSource, Unusable
 from sidecar.holdback import HoldBack
 from sidecar.link import LinkError
 from sidecar.log import logger
+from sidecar.proxy import read_proxy
 from sidecar.settings import SettingsError, load_settings
 from sidecar.statefile import StateFile
 from sidecar.telegram import NoChannel, dial, look_up
@@ -118,8 +119,11 @@ async def examine(flags: dict[str, str], *, force: bool) -> AsyncIterator[Findin
             )
         return
     yield checks.session_string(credentials.facts)
-    yield checks.address_family(credentials.facts)
-    yield await checks.reach(credentials.facts)
+    if credentials.proxy:
+        yield await checks.proxy(read_proxy(credentials.proxy.get_secret_value()))
+    else:
+        yield checks.address_family(credentials.facts)
+        yield await checks.reach(credentials.facts)
 
     now = asyncio.get_running_loop().time()
     store = StateFile(settings.state_dir, logger(), wall=time.time) if settings.state_dir else None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sidecar.holdback import Hold
+    from sidecar.proxy import Proxy
     from sidecar.session import SessionFacts
     from sidecar.settings import Settings
 
@@ -181,6 +182,14 @@ async def reach(facts: SessionFacts) -> Finding:
         f"neither data centre {facts.dc} ({own}) nor {number} ({other}) can be reached",
         "Egress is blocked: check NetworkPolicy, firewall and routes, or set SIDECAR_PROXY.",
     )
+
+
+async def proxy(proxy: Proxy) -> Finding:
+    """Try TCP to the proxy; what it makes of us shows when we connect through it."""
+    if why := await connects(proxy.host, proxy.port):
+        what = f"the {proxy.scheme} proxy at {proxy.address} cannot be reached ({why})"
+        return Finding("proxy", Status.FAILED, what, "Check SIDECAR_PROXY, and the way to it.")
+    return Finding("proxy", Status.OK, f"the {proxy.scheme} proxy at {proxy.address} can be reached")
 
 
 async def connects(host: str, port: int) -> str:

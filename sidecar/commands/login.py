@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sidecar.commands.console import EX_CONFIG, EX_NO, EX_OK, PROGRAM, complain, say
 from sidecar.commands.terminal import Terminal
 from sidecar.credentials import parse
+from sidecar.proxy import EXTRA, installed
 from sidecar.settings import SettingsError, environment_name, load_settings
 from sidecar.telegram.login import How, LoginFailed, log_in
 
@@ -59,6 +60,9 @@ def login(chosen: argparse.Namespace) -> int:
     if chosen.secret and not _NAME.fullmatch(chosen.secret):
         complain("--secret: not a name of a Secret; accepted: small letters, digits, - and .")
         return EX_CONFIG
+    if settings.proxy and not installed():
+        complain(f"SIDECAR_PROXY needs what is not installed: pip install '{EXTRA}', or unset it")
+        return EX_CONFIG
     try:
         with _new_file(chosen.out) as file:
             asyncio.run(_login(chosen, settings, file))
@@ -96,7 +100,7 @@ async def _login(chosen: argparse.Namespace, settings: Settings, file: int | Non
         person = Terminal()
         api_id = settings.api_id or await _credential(person, "api_id", secret=False)
         api_hash = settings.api_hash or await _credential(person, "api_hash", secret=True)
-        async with log_in(chosen.how, api_id, api_hash, person, ipv6=chosen.ipv6) as new:
+        async with log_in(chosen.how, api_id, api_hash, person, ipv6=chosen.ipv6, proxy=settings.proxy) as new:
             _hand_out(new, api_id, api_hash, chosen.secret, file)
         person.tell(f"Logged in as {new.name}, data centre {new.dc}.")
         person.tell("The session string is the account. Use it in one place only, and never in two at a time.")

@@ -46,7 +46,7 @@ async def dial(credentials: Credentials, *, close_timeout: float, disconnect_del
         disconnect_delay: seconds after the last ping at which Telegram drops a connection that went silent.
     """
     facts = credentials.facts
-    connection, proxy = transport(credentials)
+    connection, proxy = transport(credentials.proxy)
     client = _Client(
         StringSession(credentials.session.get_secret_value()),
         credentials.api_id,

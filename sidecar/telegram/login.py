@@ -20,6 +20,8 @@ from telethon import TelegramClient, errors, utils
 from telethon.sessions import StringSession
 
 from sidecar.race import background
+from sidecar.telegram.proxy import ProxyFault, transport
+from sidecar.telegram.wire import Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -82,17 +84,20 @@ class NewSession:
 
 @asynccontextmanager
 async def log_in(
-    how: How, api_id: int, api_hash: SecretStr, person: Person, *, ipv6: bool = False
+    how: How, api_id: int, api_hash: SecretStr, person: Person, *, ipv6: bool = False, proxy: SecretStr | None = None
 ) -> AsyncIterator[NewSession]:
     """Log in, and hand the session to the block; if the block fails, log out again.
 
     Raises:
         LoginFailed: it did not work, and nothing is left logged in.
     """
+    connection, through = transport(proxy)
     client = TelegramClient(
         StringSession(),  # Telethon begins at its default data centre; Telegram may send the account to another one
         api_id,
         api_hash.get_secret_value(),
+        connection=connection,
+        proxy=through,
         use_ipv6=ipv6,
         flood_sleep_threshold=0,
         connection_retries=5,  # one key exchange in 256 fails in Telethon
@@ -126,7 +131,10 @@ async def _logged_in(client: TelegramClient, how: How, person: Person) -> types.
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             await client.connect()
-    except OSError:  # TimeoutError is one
+    except OSError as error:  # TimeoutError is one
+        through = client._sender._connection  # noqa: SLF001 - Telethon hides behind an error of its own why dialling failed
+        if isinstance(through, Transport) and isinstance(through.failure, ProxyFault):
+            raise LoginFailed(f"Telegram cannot be reached: {through.failure.detail}.") from error
         where = f"data centre {client.session.dc_id} ({client.session.server_address}:{client.session.port})"
         raise LoginFailed(f"Telegram cannot be reached at {where}; see telethon-sidecar check.") from None
     match how:

@@ -37,7 +37,7 @@ except ImportError:  # the extra is not installed: `credentials` says so, and no
     pass
 
 if TYPE_CHECKING:
-    from sidecar.credentials import Credentials
+    from pydantic import SecretStr
 
 _SOCKS5_REPLIES = {
     1: "general failure",
@@ -69,11 +69,11 @@ class ProxyFault(ConnectionError):
         self.detail = detail
 
 
-def transport(credentials: Credentials) -> tuple[type[Transport], Any]:
-    """Return the transport that these credentials ask for, and the argument `proxy` that Telethon hands to it."""
-    if credentials.proxy is None:
+def transport(url: SecretStr | None) -> tuple[type[Transport], Any]:
+    """Return the transport through the proxy at this URL, if there is one, and the argument that Telethon hands it."""
+    if url is None:
         return FullTransport, None
-    proxy = read_proxy(credentials.proxy.get_secret_value())
+    proxy = read_proxy(url.get_secret_value())
     if proxy.scheme is not Scheme.MTPROXY:
         return Tunnel, proxy
     # With "dd" before it Telethon takes the secret as it is; without, one that happens to begin with dd would be cut.

@@ -65,7 +65,7 @@ def _checked(packet: bytes) -> bytes:
     One that is not whole blocks would reach libssl, which answers by ending the process; and whoever can write to the
     connection can send it, for the key's identifier that must precede it goes over the wire in clear.
     """
-    if len(packet) >= _KEY_ID_BYTES and (len(packet) <= _OUTER_BYTES or (len(packet) - _OUTER_BYTES) % _BLOCK):
+    if _encrypted(packet) and (len(packet) <= _OUTER_BYTES or (len(packet) - _OUTER_BYTES) % _BLOCK):
         raise errors.InvalidBufferError(b"")
     return packet
 
@@ -96,7 +96,13 @@ class PaddedIntermediateCodec(RandomizedIntermediatePacketCodec):  # type: ignor
         packet = await _intermediate(reader)
         if len(packet) < _OUTER_BYTES:  # no message is so short: it is an error, in its first four bytes
             return _checked(packet[:_LENGTH_BYTES])
-        return _checked(packet[: len(packet) - (len(packet) - _OUTER_BYTES) % _BLOCK])
+        padding = (len(packet) - _OUTER_BYTES) % _BLOCK if _encrypted(packet) else 0  # what is not, says how long it is
+        return _checked(packet[: len(packet) - padding])
+
+
+def _encrypted(packet: bytes) -> bool:
+    """Tell whether a key was used: neither for a transport error, nor while a key is being made, for a log-in."""
+    return len(packet) >= _KEY_ID_BYTES and any(packet[:_KEY_ID_BYTES])
 
 
 async def _intermediate(stream: Stream) -> bytes:

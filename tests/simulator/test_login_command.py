@@ -22,6 +22,7 @@ from telethon.sessions import StringSession
 from sidecar.session import read_session
 from sidecar.simulator import DataCentre
 from sidecar.simulator.login import LogIn
+from tests.proxies import USER, Microsocks
 
 ROOT = Path(__file__).parents[2]
 API_HASH = "0123456789abcdef" * 2
@@ -53,13 +54,17 @@ class Desk(NamedTuple):
     login: LogIn
     directory: Path
 
-    async def run(self, dialogue: Dialogue, *arguments: str, known: bool = True, out: Path | None = None) -> Done:
+    async def run(
+        self, dialogue: Dialogue, *arguments: str, known: bool = True, out: Path | None = None, proxy: str = ""
+    ) -> Done:
         """Run the command in a terminal; its standard output goes to a file, as `> session_string` would have it."""
         out, pem = out or self.directory / "out", self.directory / "telegram.pem"
         pem.write_text(self.login.pem)
         dc = self.login.dc
         words = [sys.executable, "-m", "tests.simulator.trust", dc.host, str(dc.port), str(pem), "login", *arguments]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "dumb"}
+        if proxy:
+            environment["SIDECAR_PROXY"] = proxy
         if known:
             environment |= {"API_ID": "1", "API_HASH": API_HASH}
 
@@ -362,3 +367,15 @@ async def test_an_output_that_is_full(desk: Desk) -> None:
     assert done.code == 1
     assert "The session cannot be written: No space left on device." in done.screen
     assert desk.login.logged_in == []
+
+
+@slow
+async def test_through_a_proxy(desk: Desk, dc: DataCentre) -> None:
+    """Who needs a proxy needs it to log in, too; one that does not let us through is named."""
+    async with Microsocks(desk.directory, locked=True) as proxy:
+        done = await desk.run(answers((PHONE, "15550101"), (CODE, "24680")), proxy=proxy.url)
+        assert done.code == 0
+        assert await works(dc, done.out.strip()) == "plain"
+        done = await desk.run(answers(), proxy=proxy.url_for(USER, "another"))
+        assert (done.code, done.out) == (1, "")
+        assert f"the proxy {proxy.address} does not accept user and password" in done.screen
