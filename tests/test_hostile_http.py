@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import random
 import re
 import resource
@@ -481,12 +480,10 @@ class Heartbeat(Counter[str]):
 
 
 def need_files(wanted: int) -> None:
-    """Skip the test where one process may not hold so many connections; in CI, fail."""
+    """Skip the test where one process may not hold so many connections."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY and most < wanted + 100:
-        told = f"a process may open {most} files here, and {wanted} connections are needed: ulimit -Hn"
-        assert os.environ.get("CI") != "true", told
-        pytest.skip(told)
+        pytest.skip(f"a process may open {most} files here, and {wanted} connections are needed: ulimit -Hn")
 
 
 @pytest.fixture
