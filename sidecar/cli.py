@@ -7,12 +7,15 @@ Rules of this file: what a command does lives in `commands`, and is imported whe
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
+import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from sidecar import __version__
-from sidecar.commands.console import EX_USAGE, PROGRAM
+from sidecar.commands.console import EX_SOFTWARE, EX_USAGE, PROGRAM, complain
 from sidecar.signals import break_off_on_signals, leave_on_signals
 
 if TYPE_CHECKING:
@@ -75,9 +78,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Only names are repeated: who mistook a credential for a flag must not find its value in a log.
         names = [word.partition("=")[0] for word in unknown if word.startswith("-")]
         told = f"no such flag: {', '.join(names)}" if names else "a word that is no flag"
-        parser.error(f"{told}; see {PROGRAM} {chosen.command} --help (secrets are never flags)")
-    code: int = chosen.function(chosen)
+        _of(parser, chosen.command).error(f"{told}; see {PROGRAM} {chosen.command} --help (secrets are never flags)")
+    try:
+        code: int = chosen.function(chosen)
+    except BrokenPipeError:  # whoever read what we say has gone; Python must not complain of it at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:  # noqa: BLE001 - this is the last place that can tell
+        *_, last = traceback.extract_tb(error.__traceback__)
+        # Not its text, nor what it was given: they may hold a secret.
+        complain(f"{PROGRAM}: internal fault: {type(error).__name__} in {last.name}, {last.filename}:{last.lineno}")
+        return EX_SOFTWARE
     return code
+
+
+def _of(parser: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
+    """Return the parser of one command: a usage error shows that command's usage."""
+    actions = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001 - no public way
+    found: argparse.ArgumentParser = next(actions).choices[command]
+    return found
 
 
 def _parser(wanted: str) -> argparse.ArgumentParser:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import signal
 import socket
 import time
 from contextlib import closing
@@ -101,7 +103,7 @@ async def test_the_lines_are_for_people(patient: Patient) -> None:
         "warning  state directory: SIDECAR_STATE_DIR is not set",
         "         → Set it: a restart forgets flood waits.",
     ]
-    assert lines[-1] == "9 ok, 1 warnings, 0 failed"
+    assert lines[-1] == "9 ok, 1 warning, 0 failed"
 
 
 async def test_a_program_reads_json(patient: Patient) -> None:
@@ -161,8 +163,16 @@ async def test_a_state_directory_that_is_not_there(patient: Patient, tmp_path: P
 
 async def test_a_port_in_use(patient: Patient) -> None:
     """By something that is no daemon of ours."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        port = taken.getsockname()[1]
+
+    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(other, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
         code, found = await patient.check(SIDECAR_PORT=str(port))
     assert code == EX_FAILURES
     assert found["ops port"] == (
@@ -237,6 +247,27 @@ async def test_a_flood_wait_that_is_not_over(patient: Patient) -> None:
     assert patient.dc.accepted == before + 1  # the TCP check, which says nothing
 
     assert (await patient.check(force=True))[1]["connection"][0] == "ok"
+
+
+async def test_a_daemon_that_is_frozen(patient: Patient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It does not say which session it holds, so it may be this one: nothing is connected beside it."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    async with Daemon(tmp_path, **patient.environment) as daemon:
+        await daemon.logged("telegram_connected")
+        daemon.send(signal.SIGSTOP)
+        before = patient.dc.requests["users.getUsers"]
+        code, found = await patient.check()
+        assert (code, found["daemon"][0], found["connection"][0]) == (EX_WARNINGS, "warning", "warning")
+        assert "does not answer" in found["daemon"][1]
+        assert patient.dc.requests["users.getUsers"] == before
+        assert patient.session.worst_overlap == 0
+
+
+async def test_a_flood_wait_that_it_meets_itself(patient: Patient) -> None:
+    """It is written down, as the daemon would: the next check does not ask into it."""
+    patient.dc.fail("users.getUsers", code=420, message="FLOOD_WAIT_300")
+    assert (await patient.check())[0] == EX_FAILURES
+    assert (await patient.check())[1]["flood wait"][0] == "warning"
 
 
 async def test_a_daemon_that_holds_the_session(

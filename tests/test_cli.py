@@ -14,6 +14,7 @@ import pytest
 
 import sidecar
 from sidecar.cli import main
+from sidecar.commands import probe
 from sidecar.commands.serve import serve
 from sidecar.settings import DEMO_FLAGS, Settings, has_flag
 
@@ -215,6 +216,35 @@ def test_an_internal_fault(caplog: pytest.LogCaptureFixture) -> None:
     assert record.levelno == logging.CRITICAL
     assert record.getMessage().startswith("internal_fault\nTraceback (most recent call last):\n")
     assert record.getMessage().endswith("\nZeroDivisionError")
+
+
+def test_an_internal_fault_of_a_command(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not taken for the answer no: 70, where it happened, and nothing of what it was given."""
+
+    def fail(_: object) -> int:
+        raise ZeroDivisionError("pl4nted")
+
+    monkeypatch.setattr(probe, "healthcheck", fail)
+    assert main(["healthcheck"]) == 70
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("telethon-sidecar: internal fault: ZeroDivisionError in fail, ")
+    assert "pl4nted" not in err
+
+
+def test_a_reader_that_is_gone() -> None:
+    """`check | head` ends as every command of a pipeline does, without a traceback."""
+    program = "import os, sys; from sidecar.cli import main; os.close(0); sys.exit(main(['check']))"
+    done = subprocess.run(  # noqa: S602 - our own words
+        f'{sys.executable} -c "{program}" | true',
+        shell=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr
 
 
 def test_a_good_end() -> None:

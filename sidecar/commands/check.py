@@ -36,6 +36,13 @@ CLOCK_WARNING, CLOCK_FAILURE = 5.0, 30.0
 answers once the difference changes."""
 
 _ORPHAN_SECONDS = 15
+_SOURCES = {
+    "API_ID": "Take it from my.telegram.org.",
+    "API_HASH": "Take it from my.telegram.org.",
+    "SESSION_STRING": "Make one with telethon-sidecar login.",
+}
+"""Where a credential comes from."""
+
 _SIGNS = {Status.OK: "ok     ", Status.WARNING: "warning", Status.FAILED: "failed "}
 
 
@@ -68,7 +75,9 @@ def check(chosen: argparse.Namespace) -> int:
     if chosen.json:
         say_json({"ok": code == EX_OK, "findings": [_as_dict(finding) for finding in found]})
     else:
-        say(f"{worst.count(Status.OK)} ok, {worst.count(Status.WARNING)} warnings, {worst.count(Status.FAILED)} failed")
+        warnings = worst.count(Status.WARNING)
+        plural = "" if warnings == 1 else "s"
+        say(f"{worst.count(Status.OK)} ok, {warnings} warning{plural}, {worst.count(Status.FAILED)} failed")
     return code
 
 
@@ -101,7 +110,10 @@ async def examine(flags: dict[str, str], *, force: bool) -> AsyncIterator[Findin
             yield finding
     yield checks.state_directory(settings.state_dir)
     running = await asyncio.to_thread(checks.running_daemon, settings)
-    if running:
+    if running and running.session is None:
+        todo = "Stop it, or look why it is stuck: kubectl logs, /livez."
+        yield Finding("daemon", Status.WARNING, f"at {running.where}: {running.why}", todo)
+    elif running:
         yield Finding("daemon", Status.OK, f"one runs at {running.where}: {running.why}")
     else:
         yield checks.port_is_free("ops port", settings.host, settings.port, "SIDECAR_PORT")
@@ -114,9 +126,9 @@ async def examine(flags: dict[str, str], *, force: bool) -> AsyncIterator[Findin
     credentials = source.current
     if isinstance(credentials, Unusable):
         for problem in credentials.problems:
-            yield Finding(
-                "credentials", Status.FAILED, str(problem), "Set it; a session comes from telethon-sidecar login."
-            )
+            if problem.name == "SIDECAR_SECRETS_DIR":
+                continue  # it has its own line
+            yield Finding("credentials", Status.FAILED, str(problem), _SOURCES.get(problem.name, "Correct it."))
         return
     yield checks.session_string(credentials.facts)
     if credentials.proxy:
@@ -127,9 +139,10 @@ async def examine(flags: dict[str, str], *, force: bool) -> AsyncIterator[Findin
 
     now = asyncio.get_running_loop().time()
     store = StateFile(settings.state_dir, logger(), wall=time.time) if settings.state_dir else None
-    waiting = checks.flood_wait(HoldBack(store, now=now).of(credentials.facts.fingerprint), now)
+    held = HoldBack(store, now=now)
+    waiting = checks.flood_wait(held.of(credentials.facts.fingerprint), now)
     yield waiting
-    if running and running.session == credentials.facts.fingerprint and not force:
+    if running and running.session in {credentials.facts.fingerprint, None} and not force:
         what = f"not tried: the daemon at {running.where} holds this session, and a second connection can kill it"
         yield Finding(
             "connection", Status.WARNING, what, "Ask that daemon; or stop it; or --force, at the session's risk."
@@ -139,11 +152,11 @@ async def examine(flags: dict[str, str], *, force: bool) -> AsyncIterator[Findin
             "connection", Status.WARNING, "not tried: Telegram said to wait", "Wait; --force asks in spite of it."
         )
     else:
-        async for finding in _connect(settings, credentials):
+        async for finding in _connect(settings, credentials, held):
             yield finding
 
 
-async def _connect(settings: Settings, credentials: Credentials) -> AsyncIterator[Finding]:
+async def _connect(settings: Settings, credentials: Credentials, held: HoldBack) -> AsyncIterator[Finding]:
     """Connect, ask who we are, and look the channel up."""
     began, clock = time.monotonic(), time.monotonic
     name = "connection"
@@ -162,6 +175,7 @@ async def _connect(settings: Settings, credentials: Credentials) -> AsyncIterato
                 name = "channel"
                 yield await _channel(link.client, settings.channel_url)
         except LinkError as error:
+            held.take(credentials.facts.fingerprint, error, now=asyncio.get_running_loop().time())
             yield Finding(name, Status.FAILED, f"{error.detail} ({error.reason})", REMEDIES[error.reason])
         except TimeoutError:
             yield Finding(

@@ -66,10 +66,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A daemon that runs on this machine, at the address of its ops listener."""
+    """What listens at the address of a daemon's ops listener.
+
+    Attributes:
+        where: the address.
+        session: fingerprint of the session that it holds; None if it does not say, as a daemon that is stuck.
+        why: how it is.
+    """
 
     where: str
-    session: str
+    session: str | None
     why: str
 
 
@@ -141,11 +147,16 @@ def flood_wait(hold: Hold, now: float) -> Finding:
 def running_daemon(settings: Settings) -> Running | None:
     """Look for a daemon at the ops address of these settings."""
     host, port = address(settings.host, str(settings.port or 1))
+    where = f"{host}:{port}"
     status, metrics = fetch(host, port, "/metrics", timeout=ANSWER_SECONDS)
-    found = _SESSION_METRIC.search(metrics) if status is not None else None
-    if not found:
-        return None
-    return Running(f"{host}:{port}", found[1], ask(host, port, "/readyz", timeout=ANSWER_SECONDS).why)
+    if status is None:
+        try:
+            socket.create_connection((host, port), timeout=ANSWER_SECONDS).close()
+        except (OSError, UnicodeError):
+            return None
+        return Running(where, None, "it accepts connections and does not answer: a daemon that is stuck, perhaps")
+    found = _SESSION_METRIC.search(metrics)
+    return Running(where, found[1], ask(host, port, "/readyz", timeout=ANSWER_SECONDS).why) if found else None
 
 
 def port_is_free(name: str, host: str, port: int, setting: str) -> Finding:
@@ -156,6 +167,8 @@ def port_is_free(name: str, host: str, port: int, setting: str) -> Finding:
         with socket.socket(info[0], socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(info[4])
+    except UnicodeError:
+        return Finding(name, Status.FAILED, f"{where} is no address", f"Change {setting}.")
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return Finding(name, Status.FAILED, f"{where} is in use", f"Stop what listens there, or change {setting}.")
@@ -164,12 +177,11 @@ def port_is_free(name: str, host: str, port: int, setting: str) -> Finding:
 
 
 async def reach(facts: SessionFacts) -> Finding:
-    """Try TCP to the session's data centre and to another one: that tells blocked egress from a dead data centre."""
-    number, host, port = next(other for other in OTHERS[facts.ipv6] if other[1] != facts.host)
-    own, other = await asyncio.gather(connects(facts.host, facts.port), connects(host, port))
-    if not own:
+    """Try TCP to the session's data centre, and if that fails to another: it tells blocked egress from a dead one."""
+    if not (own := await connects(facts.host, facts.port)):
         return Finding("network", Status.OK, f"data centre {facts.dc} can be reached")
-    if not other:
+    number, host, port = next(other for other in OTHERS[facts.ipv6] if other[1] != facts.host)
+    if not (other := await connects(host, port)):
         return Finding(
             "network",
             Status.FAILED,

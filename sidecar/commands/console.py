@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,13 +25,21 @@ EX_CONFIG = 78
 
 
 def say(text: str) -> None:
-    """Say what was asked for, on standard output."""
+    """Say what was asked for, on standard output.
+
+    Raises:
+        OSError: nobody can read it.
+    """
+    if sys.stdout is None:  # closed by whoever started us; print() would say nothing, and nobody would know
+        raise OSError(errno.EBADF, "Standard output is closed")
     print(text, flush=True)  # noqa: T201 - see above
 
 
 def complain(text: str) -> None:
     """Say what is wrong, on standard error."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - see above
+    with suppress(OSError):  # then there is nobody left to tell
+        if sys.stderr is not None:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201 - see above
 
 
 def say_json(body: Mapping[str, object]) -> None:

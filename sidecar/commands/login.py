@@ -8,11 +8,12 @@ import logging
 import os
 import re
 import signal
-from contextlib import contextmanager, suppress
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sidecar.commands.console import EX_CONFIG, EX_NO, EX_OK, PROGRAM, complain, say
+from sidecar.commands.console import EX_CONFIG, EX_NO, EX_OK, EX_USAGE, PROGRAM, complain, say
 from sidecar.commands.terminal import Terminal
 from sidecar.credentials import parse
 from sidecar.proxy import EXTRA, installed
@@ -21,13 +22,13 @@ from sidecar.telegram.login import How, LoginFailed, log_in
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
 
     from pydantic import SecretStr
 
     from sidecar.settings import Settings
     from sidecar.telegram.login import NewSession
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 """What Kubernetes takes for the name of a Secret (a DNS subdomain, RFC 1123)."""
 
@@ -57,24 +58,31 @@ def login(chosen: argparse.Namespace) -> int:
         for fault in error.faults:
             complain(fault)
         return EX_CONFIG
-    if chosen.secret and not _NAME.fullmatch(chosen.secret):
+    if chosen.secret is not None and not _NAME.fullmatch(chosen.secret):
         complain("--secret: not a name of a Secret; accepted: small letters, digits, - and .")
-        return EX_CONFIG
+        return EX_USAGE
     if settings.proxy and not installed():
         complain(f"SIDECAR_PROXY needs what is not installed: pip install '{EXTRA}', or unset it")
         return EX_CONFIG
+    if sys.stdin is None or sys.stderr is None or (sys.stdout is None and not chosen.out):
+        complain(f"{PROGRAM}: login needs standard input, output and error; one of them is closed")
+        return EX_USAGE
     try:
-        with _new_file(chosen.out) as file:
-            asyncio.run(_login(chosen, settings, file))
+        file = _new_file(chosen.out)
     except OSError as error:
         complain(f"--out: cannot write {chosen.out}: {error.strerror}; nothing is logged in")
         return EX_CONFIG
+    try:
+        asyncio.run(_login(chosen, settings, file))
     except LoginFailed as error:
         complain(f"{PROGRAM}: not logged in. {error}")
         return EX_NO
     except _BrokenOff as broken:
         complain(f"\n{PROGRAM}: broken off; nothing is left logged in.")
         return 128 + broken.number
+    finally:
+        if file:
+            file.close()
     return EX_OK
 
 
@@ -86,7 +94,7 @@ class _BrokenOff(Exception):
         self.number = number
 
 
-async def _login(chosen: argparse.Namespace, settings: Settings, file: int | None) -> None:
+async def _login(chosen: argparse.Namespace, settings: Settings, file: _NewFile | None) -> None:
     task, loop, broken = asyncio.current_task(), asyncio.get_running_loop(), list[int]()
     assert task  # noqa: S101 - this runs in one
 
@@ -94,7 +102,7 @@ async def _login(chosen: argparse.Namespace, settings: Settings, file: int | Non
         broken.append(number)
         task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOPS:
         loop.add_signal_handler(number, break_off, number)
     try:
         person = Terminal()
@@ -102,6 +110,9 @@ async def _login(chosen: argparse.Namespace, settings: Settings, file: int | Non
         api_hash = settings.api_hash or await _credential(person, "api_hash", secret=True)
         async with log_in(chosen.how, api_id, api_hash, person, ipv6=chosen.ipv6, proxy=settings.proxy) as new:
             _hand_out(new, api_id, api_hash, chosen.secret, file)
+            for number in STOPS:  # it is done; what comes now must not undo half of it
+                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_IGN)
         person.tell(f"Logged in as {new.name}, data centre {new.dc}.")
         person.tell("The session string is the account. Use it in one place only, and never in two at a time.")
     except asyncio.CancelledError:
@@ -118,12 +129,11 @@ async def _credential(person: Terminal, field: str, *, secret: bool) -> Any:
         raise LoginFailed(f"{error}; it comes from my.telegram.org.") from None
 
 
-def _hand_out(new: NewSession, api_id: int, api_hash: SecretStr, secret: str | None, file: int | None) -> None:
+def _hand_out(new: NewSession, api_id: int, api_hash: SecretStr, secret: str | None, file: _NewFile | None) -> None:
     string = new.string.get_secret_value()
     try:
-        if file is not None:
-            os.write(file, f"{string}\n".encode())
-            os.fsync(file)
+        if file:
+            file.keep(f"{string}\n")
         elif secret:
             say(_manifest(secret, api_id=str(api_id), api_hash=api_hash.get_secret_value(), session_string=string))
         else:
@@ -138,18 +148,25 @@ def _manifest(name: str, **values: str) -> str:
     return "\n".join(["apiVersion: v1", "kind: Secret", "metadata:", f"  name: {name}", "stringData:", *lines])
 
 
-@contextmanager
-def _new_file(path: str | None) -> Iterator[int | None]:
-    """Open a file that must not exist yet, before anything is logged in; without a session it is removed again."""
-    if path is None:
-        yield None
-        return
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        yield file
-    except BaseException:
-        with suppress(OSError):
-            Path(path).unlink()
-        raise
-    finally:
-        os.close(file)
+class _NewFile:
+    """A file that did not exist, opened before anything is logged in; gone again unless something was kept in it."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._kept = False
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+    def keep(self, text: str) -> None:
+        os.write(self._file, text.encode())
+        os.fsync(self._file)
+        self._kept = True
+
+    def close(self) -> None:
+        os.close(self._file)
+        if not self._kept:
+            with suppress(OSError):
+                self._path.unlink()
+
+
+def _new_file(path: str | None) -> _NewFile | None:
+    return None if path is None else _NewFile(path)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
 
-from sidecar.commands.console import EX_CONFIG, EX_NO, EX_OK, complain, say, say_json
+from sidecar.commands.console import EX_CONFIG, EX_NO, EX_OK, EX_USAGE, complain, say, say_json
 
 if TYPE_CHECKING:
     import argparse
@@ -78,7 +78,7 @@ def wait(chosen: argparse.Namespace) -> int:
         allowed = seconds(chosen.timeout)
     except ValueError as error:
         complain(str(error))
-        return EX_CONFIG
+        return EX_USAGE if str(error).startswith("--") else EX_CONFIG
     end = time.monotonic() + allowed
     while True:
         left = end - time.monotonic()
@@ -128,7 +128,7 @@ def fetch(host: str, port: int, path: str, *, timeout: float) -> tuple[int | Non
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read().decode(errors="replace")
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, UnicodeError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return None, f"No answer from {host}:{port}: {reason}. Is the daemon running, and is this its address?"
     finally:
@@ -141,7 +141,11 @@ def address(host: str | None = None, port: str | None = None) -> tuple[str, int]
     Raises:
         ValueError: the port is none; the message names the setting and what is accepted.
     """
-    known = {**dotenv_values(".env"), **{name: value for name, value in os.environ.items() if value}}
+    try:
+        file = dotenv_values(".env")
+    except (OSError, UnicodeError):
+        raise ValueError(".env: cannot be read; accepted: a UTF-8 text file of NAME=value lines") from None
+    known = {**file, **{name: value for name, value in os.environ.items() if value}}
     host = host or known.get("SIDECAR_HOST") or DEFAULT_HOST
     text = port or known.get("SIDECAR_PORT") or DEFAULT_PORT
     if not re.fullmatch(r"[0-9]{1,5}", text.strip()) or not 0 < int(text) <= 65535:  # noqa: PLR2004 - ports end there

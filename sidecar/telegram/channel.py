@@ -51,6 +51,10 @@ async def look_up(client: TelegramClient, name: str) -> Channel:
     except (ValueError, errors.UsernameInvalidError):
         told = f"{name} cannot be found; check its spelling, use its @name or link, and add the account to it"
         raise NoChannel(told) from None
+    except (errors.InviteHashExpiredError, errors.InviteHashInvalidError, errors.InviteHashEmptyError):
+        raise NoChannel("the invite link has expired or is wrong; use the channel's @name or id") from None
+    except errors.BotMethodInvalidError:
+        raise NoChannel("a bot cannot follow an invite link; use the channel's @name or id") from None
     except LinkError:
         raise
     except Exception as error:

@@ -333,7 +333,7 @@ async def test_as_a_secret(desk: Desk, dc: DataCentre) -> None:
 async def test_a_name_that_kubernetes_does_not_take(desk: Desk) -> None:
     """It is told before anything is asked."""
     done = await desk.run(answers(), "--secret", "My App")
-    assert (done.code, done.out) == (78, "")
+    assert (done.code, done.out) == (64, "")
     assert "--secret: not a name of a Secret" in done.screen
 
 
@@ -379,3 +379,70 @@ async def test_through_a_proxy(desk: Desk, dc: DataCentre) -> None:
         done = await desk.run(answers(), proxy=proxy.url_for(USER, "another"))
         assert (done.code, done.out) == (1, "")
         assert f"the proxy {proxy.address} does not accept user and password" in done.screen
+
+
+@slow
+async def test_a_scan_that_was_not_heard_of(desk: Desk, dc: DataCentre) -> None:
+    """The update can be lost, or come too early: when the code has expired, Telegram is asked again, and says so."""
+
+    async def scan() -> None:
+        link = await shown_code(desk, 1)
+        desk.login.scanned[desk.login.tokens.accept(link)] = desk.login.people["15550101"]
+
+    scanning = asyncio.create_task(scan())
+    done = await desk.run(answers(), "--qr")
+    await scanning
+    assert done.code == 0
+    assert await works(dc, done.out.strip()) == "plain"
+
+
+@slow
+async def test_a_log_out_that_fails_is_told(desk: Desk, dc: DataCentre) -> None:
+    """Nothing is claimed that is not known."""
+    dc.fail("auth.logOut", code=420, message="FLOOD_WAIT_30")
+    done = await desk.run(answers((PHONE, "15550101"), (CODE, "24680")), out=Path("/dev/full"))
+    assert done.code == 1
+    assert "The session cannot be written: No space left on device. It may still be logged in" in done.screen
+
+
+async def piped(desk: Desk, shell: str, *arguments: str) -> tuple[int, str, str]:
+    """Run the command in a shell, without a terminal; `{login}` stands for it."""
+    pem = desk.directory / "telegram.pem"
+    pem.write_text(desk.login.pem)
+    dc = desk.login.dc
+    words = [sys.executable, "-m", "tests.simulator.trust", dc.host, str(dc.port), str(pem), "login", *arguments]
+    process = await asyncio.create_subprocess_shell(
+        shell.replace("{login}", " ".join(words)),
+        env={**os.environ, "PYTHONPATH": str(ROOT), "API_ID": "1", "API_HASH": API_HASH},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(PATIENCE):
+        out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+@slow
+async def test_answers_by_a_pipe(desk: Desk, dc: DataCentre) -> None:
+    """Several lines may come at once, and the pipe may stay open."""
+    code, out, err = await piped(desk, "(printf '15550101\\n24680\\n'; sleep 6) | {login}")
+    assert code == 0, err
+    assert await works(dc, out.strip()) == "plain"
+
+
+@slow
+@pytest.mark.parametrize("closed", ["<&-", ">&-"])
+async def test_without_standard_streams(desk: Desk, closed: str) -> None:
+    """Whoever could not get the session is told before one is made."""
+    code, out, err = await piped(desk, f"{{login}} {closed}")
+    assert (code, out) == (64, "")
+    assert "login needs standard input, output and error" in err
+    assert desk.login.dc.accepted == 0
+
+
+@slow
+async def test_an_empty_name_of_a_secret(desk: Desk) -> None:
+    """What an unset variable of a shell leaves is no name, and not the same as no flag."""
+    code, out, err = await piped(desk, "{login} --secret ''")
+    assert (code, out) == (64, "")
+    assert "--secret: not a name of a Secret" in err
