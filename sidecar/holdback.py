@@ -1,8 +1,9 @@
 """Until when there must be no attempt, and why. What is remembered is only ever prolonged.
 
 Three kinds: a flood wait is about a session; "too many connections" (-429) is about our address and so about every
-session; and a connection that fell silent may still be held by Telegram, where a second one beside it can cost the
-session. The last must outlive a change of credentials, for a proxy that hangs is one that people replace.
+session; and a connection that was given up may still be held by Telegram, where a second one beside it can cost the
+session. The last must outlive a change of credentials, for a proxy that hangs is one that people replace, and one that
+works may be slower to tell Telegram than we are to dial past it.
 
 Rules of this file: standard library only, no I/O. What is remembered outlives the process if there is a store.
 """
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 EVERY_SESSION = "*"
 """Stands for all sessions among what is held back."""
 
-SILENT = frozenset({Reason.PING_TIMEOUT, Reason.WATCHDOG_TIMEOUT, Reason.UNREACHABLE})
+UNHEARD = frozenset({Reason.PING_TIMEOUT, Reason.WATCHDOG_TIMEOUT, Reason.UNREACHABLE, Reason.CREDENTIALS_CHANGED})
 """The losses that Telegram may not have heard of; they come with a wait if so."""
 
 
@@ -53,7 +54,7 @@ class HoldBack:
 
     def take(self, session: str, error: LinkError, *, now: float) -> None:
         """Remember what an error asks for, if it asks for anything that outlives the attempt."""
-        if error.reason is Reason.FLOOD_WAIT or (error.reason in SILENT and error.wait):
+        if error.reason is Reason.FLOOD_WAIT or (error.reason in UNHEARD and error.wait):
             key = session
         elif error.reason is Reason.TRANSPORT_FLOOD:
             key = EVERY_SESSION

@@ -160,10 +160,10 @@ class Link(Protocol):
         """Wait for the connection to end, then raise why."""
         ...
 
-    def silence(self, reason: Reason, detail: str) -> LinkLost:
-        """Give the verdict on an answer that did not come in time.
+    def given_up(self, reason: Reason, detail: str) -> LinkLost:
+        """Give the verdict on a connection that we leave: an answer is overdue, or there are other credentials.
 
-        It names what may be behind it, and waits for as long as Telegram may hold a connection that we have given up.
+        It names what may be behind a silence, and waits for as long as Telegram may hold what we have given up.
         """
         ...
 

@@ -78,7 +78,7 @@ class AttemptStarted:
 class Postponed:
     """The next attempt must wait: Telegram asked this session, or this address, to hold back, and means it still.
 
-    Or it may still hold a connection of this session that fell silent.
+    Or it may still hold a connection of this session that was given up.
     """
 
     reason: Reason

@@ -12,7 +12,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from sidecar.holdback import SILENT, Hold
+from sidecar.holdback import UNHEARD, Hold
 from sidecar.link import Reason
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ LONGEST_SECONDS = 7 * 86_400.0
 """No wait of Telegram's is known to last a week; an entry that says so was not written by us."""
 
 _LARGEST_FILE = 64 * 1024
-_KEPT = SILENT | {Reason.FLOOD_WAIT, Reason.TRANSPORT_FLOOD}
+_KEPT = UNHEARD | {Reason.FLOOD_WAIT, Reason.TRANSPORT_FLOOD}
 
 _UNREADABLE = "Delete the file: a wait that it held may be forgotten."
 _UNWRITABLE = "Mount an emptyDir that the user of this process may write to: until then a restart forgets flood waits."

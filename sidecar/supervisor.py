@@ -110,7 +110,7 @@ class Supervisor:
                 if stop.is_set():
                     began, closing = _now(), self._give_up_for_good()
                 else:
-                    self._give_up_for_new_credentials()
+                    self._give_up_for_new_credentials(current)
         if closing:
             self._record(Disconnected(_now() - began), within=math.inf)
 
@@ -149,7 +149,7 @@ class Supervisor:
                     async with asyncio.timeout(allowed):
                         endpoint, identity = await link.open(), await link.check()
                 except TimeoutError:
-                    raise link.silence(Reason.CONNECT_TIMEOUT, f"no verified session within {allowed:g} s") from None
+                    raise link.given_up(Reason.CONNECT_TIMEOUT, f"no verified session within {allowed:g} s") from None
                 self._unknown_keys = 0
                 self.link = link
                 self._record(Connected(identity, endpoint, _now() - began, self._ended_by), within=self._contact)
@@ -201,17 +201,25 @@ class Supervisor:
                 return LinkRefused(failure.reason, f"{failure.detail}, {UNKNOWN_KEY_ANSWERS} times in a row")
         return failure
 
-    def _give_up_for_new_credentials(self) -> None:
+    def _give_up_for_new_credentials(self, current: Credentials | Unusable) -> None:
         """Record, before the work is cancelled, that it ends because other credentials are there."""
-        self.link = None
-        error = LinkLost(Reason.CREDENTIALS_CHANGED, "the credentials changed")
-        match self._journal.snapshot:
-            case snapshot if snapshot.state is State.CONNECTED:
-                self._ended_by = error.reason
-                self._record(ConnectionLost(error, retry_in=0.0), within=self._closing)
-            case snapshot if snapshot.state is State.CONNECTING:
-                self._record(AttemptFailed(snapshot.attempt, error, retry_in=0.0), within=self._closing)
+        link, self.link = self.link, None
+        reason, detail = Reason.CREDENTIALS_CHANGED, "the credentials changed"
+        if link and isinstance(current, Credentials):
+            lost = link.given_up(reason, detail)
+            self._held_back.take(current.facts.fingerprint, lost, now=_now())
+            self._ended_by = reason
+            self._record(ConnectionLost(lost, self._held_for(self._source.current)), within=self._closing)
+        elif (snapshot := self._journal.snapshot).state is State.CONNECTING:
+            failed = LinkLost(reason, detail)
+            self._record(AttemptFailed(snapshot.attempt, failed, retry_in=0.0), within=self._closing)
         self._record(CredentialsChanged(), within=self._closing)
+
+    def _held_for(self, credentials: Credentials | Unusable) -> float:
+        """Return the seconds for which these are held back."""
+        if isinstance(credentials, Unusable):
+            return 0.0
+        return max(0.0, self._held_back.of(credentials.facts.fingerprint).until - _now())
 
     def _give_up_for_good(self) -> bool:
         """Record, before the work is cancelled, that the process ends. Return whether there is a link to close."""

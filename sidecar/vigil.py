@@ -57,7 +57,7 @@ class Vigil:
                 async with asyncio.timeout(allowed):
                     await self._link.ping()
             except TimeoutError:
-                raise self._link.silence(Reason.PING_TIMEOUT, f"no answer to a ping within {allowed:g} s") from None
+                raise self._link.given_up(Reason.PING_TIMEOUT, f"no answer to a ping within {allowed:g} s") from None
             self._record(PingAnswered(clock() - began))
             await asyncio.sleep(self._settings.ping_interval)
 
@@ -81,7 +81,7 @@ class Vigil:
                 identity = await self._link.check()
         except TimeoutError:
             ended(CheckResult.TIMEOUT)
-            raise self._link.silence(Reason.WATCHDOG_TIMEOUT, f"no answer to get_me within {allowed:g} s") from None
+            raise self._link.given_up(Reason.WATCHDOG_TIMEOUT, f"no answer to get_me within {allowed:g} s") from None
         except LinkBusy as busy:
             if busy.reason is Reason.FLOOD_WAIT:
                 ended(CheckResult.FLOOD_WAIT)

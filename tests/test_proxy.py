@@ -20,10 +20,10 @@ from urllib.parse import quote
 
 import pytest
 
-from sidecar import health
+from sidecar import health, manager
 from sidecar.link import Reason
 from sidecar.proxy import Proxy, Scheme, read_proxy
-from sidecar.state import AttemptFailed, ConnectionLost, CredentialsChanged, PingAnswered, State
+from sidecar.state import AttemptFailed, ConnectionLost, CredentialsChanged, PingAnswered, Postponed, State
 from sidecar.telegram.wire import LARGEST_PACKET
 from tests.daemon import Daemon
 from tests.mtproxy import INTERMEDIATE, PADDED, SECRET, MTProxy, undelayed
@@ -179,8 +179,13 @@ async def test_a_proxy_dies_and_comes_back(rig: Rig, proxy: RealProxy) -> None:
     assert rig.metric("telegram_reconnects_total", reason=lost.error.reason) == 1
 
 
-async def test_another_proxy_in_the_file(rig: Rig, tmp_path: Path) -> None:
-    """Another proxy is another connection, without a restart; no proxy at all is one, too."""
+async def test_another_proxy_in_the_file(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another proxy is another connection, without a restart; no proxy at all is one, too.
+
+    A proxy may be slower to tell Telegram of the end than we are to dial past it, so the next attempt waits until
+    Telegram must have dropped the connection by itself.
+    """
+    monkeypatch.setattr(manager, "SHORTEST_ORPHAN_SECONDS", 2)
     async with Microsocks(tmp_path, locked=False) as socks, Tinyproxy(tmp_path, locked=True) as http:
         rig.mount(rig.session, proxy=socks.url)
         await rig.connected(from_files=True, **QUICK)
@@ -194,6 +199,10 @@ async def test_another_proxy_in_the_file(rig: Rig, tmp_path: Path) -> None:
             assert rig.dc.accepted == accepted
 
     assert len(rig.of(CredentialsChanged)) == 2
+    for (_, lost), (_, postponed) in zip(rig.of(ConnectionLost), rig.of(Postponed), strict=True):
+        assert isinstance(lost, ConnectionLost)
+        assert isinstance(postponed, Postponed)
+        assert 2 - QUICK["ping_interval"] - QUICK["ping_timeout"] < postponed.seconds <= lost.retry_in <= 2
     assert rig.session.worst_overlap == 0
 
 

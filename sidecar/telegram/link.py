@@ -127,12 +127,12 @@ class TelegramLink:
             case _:
                 raise LinkLost(Reason.PROTOCOL, "Telegram answered get_me with no user")
 
-    def silence(self, reason: Reason, detail: str) -> LinkLost:
-        """Give the verdict on an answer that did not come in time, and name what can be seen behind it.
+    def given_up(self, reason: Reason, detail: str) -> LinkLost:
+        """Give the verdict on a connection that we leave, and name what can be seen behind a silence.
 
         Telethon drops answers whose time is far from ours, and tells only its log. And where packets are lost, Telegram
         does not hear that we give the connection up: it holds it until the last ping's delay is over, and a second one
-        beside it can cost the session. Whether a proxy tells Telegram cannot be seen at all.
+        beside it can cost the session. Whether and when a proxy tells Telegram cannot be seen at all.
         """
         wire = _transport(self.client)
         if wire and wire.stuck:
