@@ -37,7 +37,7 @@ class _Command(NamedTuple):
 
 
 _COMMANDS = {
-    "run": _Command("serve", "add_run_arguments", "run", "run the daemon (also without a command)"),
+    "run": _Command("serve", "add_settings", "run", "run the daemon (also without a command)"),
     "demo": _Command(
         "serve", "add_demo_arguments", "demo", "run the daemon against a simulated Telegram that plays faults"
     ),
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Only names are repeated: who mistook a credential for a flag must not find its value in a log.
         names = [word.partition("=")[0] for word in unknown if word.startswith("-")]
         told = f"no such flag: {', '.join(names)}" if names else "a word that is no flag"
-        _of(parser, chosen.command).error(f"{told}; see {PROGRAM} {chosen.command} --help (secrets are never flags)")
+        chosen.parser.error(f"{told}; see {PROGRAM} {chosen.command} --help (secrets are never flags)")
     try:
         code: int = chosen.function(chosen)
     except BrokenPipeError:  # whoever read what we say has gone; Python must not complain of it at its end
@@ -90,13 +90,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"{PROGRAM}: internal fault: {type(error).__name__} in {last.name}, {last.filename}:{last.lineno}")
         return EX_SOFTWARE
     return code
-
-
-def _of(parser: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
-    """Return the parser of one command: a usage error shows that command's usage."""
-    actions = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001 - no public way
-    found: argparse.ArgumentParser = next(actions).choices[command]
-    return found
 
 
 def _parser(wanted: str) -> argparse.ArgumentParser:
@@ -111,5 +104,5 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
         if name == wanted:
             module = import_module(f"sidecar.commands.{command.module}")
             getattr(module, command.arguments)(own)
-            own.set_defaults(function=getattr(module, command.function))
+            own.set_defaults(function=getattr(module, command.function), parser=own)
     return parser

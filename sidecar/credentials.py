@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from sidecar.proxy import EXTRA, installed
+from sidecar.proxy import NOT_INSTALLED, installed
 from sidecar.session import SessionFacts, read_session
 from sidecar.settings import CREDENTIAL_NAMES, Settings, accepted, environment_name
 from sidecar.state import Problem
@@ -137,9 +137,7 @@ class CredentialSource:
         if missing and self._directory is not None and not self._directory.is_dir():
             problems.append(Problem("SIDECAR_SECRETS_DIR", f"names {self._directory}, which is not a directory"))
         if "SIDECAR_PROXY" in values and not installed():
-            problems.append(
-                Problem("SIDECAR_PROXY", f"needs what is not installed: pip install '{EXTRA}', or unset it")
-            )
+            problems.append(Problem("SIDECAR_PROXY", NOT_INSTALLED))
 
         facts: SessionFacts | None = None
         if "SESSION_STRING" in values:

@@ -17,6 +17,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from sidecar.address import host_port
+
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
@@ -65,7 +67,11 @@ class Proxy:
     @property
     def address(self) -> str:
         """Host and port, to be shown."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
+
+
+NOT_INSTALLED = f"needs what is not installed: pip install '{EXTRA}', or unset it"
+"""What to say of SIDECAR_PROXY where that is so."""
 
 
 def installed() -> bool:

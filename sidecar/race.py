@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
 
+def asked_to_stop() -> bool:
+    """Tell whether anybody cancelled the running task: Telethon cancels what awaits a connection that it drops."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 @asynccontextmanager
 async def background(*works: Coroutine[Any, Any, Any]) -> AsyncIterator[list[asyncio.Task[Any]]]:
     """Run coroutines beside the block; when it is left, cancel them and wait until they are gone.

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +17,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from sidecar.commands.probe import address, seconds
+from sidecar.commands.probe import DEFAULT_HOST, DEFAULT_PORT, address, seconds
 from sidecar.http.ops import ops_app
 from sidecar.http.server import listen
 from sidecar.journal import Journal
 from sidecar.link import Endpoint, Identity
 from sidecar.race import background
+from sidecar.settings import Settings
 from sidecar.state import AttemptStarted, Connected, Event
 
 ROOT = Path(__file__).parent.parent
@@ -62,6 +64,7 @@ class Keeper(NamedTuple):
 
     journal: Journal
     port: str
+    asked: asyncio.Event
 
     def say(self, *events: Event) -> None:
         """Let things happen."""
@@ -74,9 +77,15 @@ async def keeper() -> AsyncIterator[Keeper]:
     """A daemon that has just started."""
     journal = Journal([], due=asyncio.get_running_loop().time() + 60)
     app = ops_app(journal, metrics=make_aiohttp_handler(CollectorRegistry()), environment="test", version="1")
+    asked = asyncio.Event()
+
+    async def hear(*_: object) -> None:
+        asked.set()
+
+    app.on_response_prepare.append(hear)
     bound: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     async with background(listen(app, "127.0.0.1", 0, bound=bound.set_result)):
-        yield Keeper(journal, (await bound).rpartition(":")[2])
+        yield Keeper(journal, (await bound).rpartition(":")[2], asked)
 
 
 async def test_healthcheck_asks_whether_it_is_live(keeper: Keeper) -> None:
@@ -110,18 +119,24 @@ async def test_nobody_there() -> None:
     assert err.startswith(f"No answer from 127.0.0.1:{port}: Connection refused.")
 
 
-async def test_somebody_else_there() -> None:
-    """Whatever else listens there is told apart from a daemon."""
+@asynccontextmanager
+async def somebody_else() -> AsyncIterator[int]:
+    """Listen as something that is no daemon of ours; give the port."""
 
-    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(other, "127.0.0.1", 0)
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
-        port = server.sockets[0].getsockname()[1]
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_somebody_else_there() -> None:
+    """Whatever else listens there is told apart from a daemon."""
+    async with somebody_else() as port:
         code, _, err = await run("healthcheck", "--port", str(port))
     assert code == 1
     assert err == f"What listens at 127.0.0.1:{port} is no telethon-sidecar: status 200, and no reason.\n"
@@ -130,7 +145,8 @@ async def test_somebody_else_there() -> None:
 async def test_wait_ends_when_it_is_ready(keeper: Keeper) -> None:
     """It asks until the answer is yes."""
     process = await start("wait", "--port", keeper.port, "--timeout", "20s")
-    await asyncio.sleep(1)
+    async with asyncio.timeout(10):
+        await keeper.asked.wait()
     assert process.returncode is None
     keeper.say(*CONNECTED)
     async with asyncio.timeout(10):
@@ -214,6 +230,12 @@ async def test_nothing_heavy_is_imported(command: str) -> None:
 def test_where_a_daemon_is_asked_that_listens_everywhere(bound: str, asked: str) -> None:
     """An address that means all addresses is asked on loopback."""
     assert address(bound) == (asked, 9877)
+
+
+def test_its_defaults_are_those_of_the_settings() -> None:
+    """It cannot import them, and must not drift from them."""
+    fields = Settings.model_fields
+    assert (fields["host"].default, str(fields["port"].default)) == (DEFAULT_HOST, DEFAULT_PORT)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from sidecar.credentials import CREDENTIAL_FILES, CredentialSource, Unusable
 from sidecar.holdback import HoldBack
 from sidecar.link import LinkError
 from sidecar.log import logger
+from sidecar.manager import SHORTEST_ORPHAN_SECONDS
 from sidecar.proxy import read_proxy
 from sidecar.settings import SettingsError, load_settings
 from sidecar.statefile import StateFile
@@ -35,7 +36,6 @@ CLOCK_WARNING, CLOCK_FAILURE = 5.0, 30.0
 """Seconds of difference to Telegram's clock: the first is a node whose clock is not kept; at the second Telethon drops
 answers once the difference changes."""
 
-_ORPHAN_SECONDS = 15
 _SOURCES = {
     "API_ID": "Take it from my.telegram.org.",
     "API_HASH": "Take it from my.telegram.org.",
@@ -149,18 +149,20 @@ async def examine(flags: dict[str, str], *, force: bool) -> AsyncIterator[Findin
         )
     elif waiting.status is not Status.OK and not force:
         yield Finding(
-            "connection", Status.WARNING, "not tried: Telegram said to wait", "Wait; --force asks in spite of it."
+            "connection", Status.WARNING, f"not tried: {waiting.what}", "Wait; --force connects in spite of it."
         )
     else:
-        async for finding in _connect(settings, credentials, held):
+        async for finding in _connect(settings, credentials, None if running else held):  # the file is the daemon's
             yield finding
 
 
-async def _connect(settings: Settings, credentials: Credentials, held: HoldBack) -> AsyncIterator[Finding]:
+async def _connect(settings: Settings, credentials: Credentials, held: HoldBack | None) -> AsyncIterator[Finding]:
     """Connect, ask who we are, and look the channel up."""
     began, clock = time.monotonic(), time.monotonic
     name = "connection"
-    async with dial(credentials, close_timeout=settings.shutdown_timeout, disconnect_delay=_ORPHAN_SECONDS) as link:
+    async with dial(
+        credentials, close_timeout=settings.shutdown_timeout, disconnect_delay=SHORTEST_ORPHAN_SECONDS
+    ) as link:
         try:
             async with asyncio.timeout(settings.connect_timeout):
                 endpoint = await link.open()
@@ -173,9 +175,11 @@ async def _connect(settings: Settings, credentials: Credentials, held: HoldBack)
             yield Finding(name, Status.OK, f"{kind} {me.user_id} ({who}), told in {clock() - began:.2f} s")
             if settings.channel_url:
                 name = "channel"
-                yield await _channel(link.client, settings.channel_url)
+                async with asyncio.timeout(settings.connect_timeout):
+                    yield await _channel(link.client, settings.channel_url)
         except LinkError as error:
-            held.take(credentials.facts.fingerprint, error, now=asyncio.get_running_loop().time())
+            if held:
+                held.take(credentials.facts.fingerprint, error, now=asyncio.get_running_loop().time())
             yield Finding(name, Status.FAILED, f"{error.detail} ({error.reason})", REMEDIES[error.reason])
         except TimeoutError:
             yield Finding(

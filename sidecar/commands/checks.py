@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from sidecar.address import host_port
+from sidecar.advice import REMEDIES
 from sidecar.commands.probe import ANSWER_SECONDS, address, ask, fetch
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ class Running:
 def session_string(facts: SessionFacts) -> Finding:
     """Tell what the session says of itself; never its key."""
     family = "IPv6" if facts.ipv6 else "IPv4"
-    where = f"[{facts.host}]:{facts.port}" if facts.ipv6 else f"{facts.host}:{facts.port}"
+    where = host_port(facts.host, facts.port)
     return Finding(
         "session", Status.OK, f"data centre {facts.dc} at {where} over {family}, fingerprint {facts.fingerprint}"
     )
@@ -136,18 +138,18 @@ def state_directory(directory: Path | None) -> Finding:
 
 
 def flood_wait(hold: Hold, now: float) -> Finding:
-    """Tell whether Telegram asked to hold back."""
+    """Tell whether an attempt is held back: by a flood wait, or by what Telegram may still hold."""
     left = hold.until - now
     if left > 0:
-        what = f"Telegram asked to hold back for another {left:.0f} s ({hold.reason})"
-        return Finding("flood wait", Status.WARNING, what, "Wait; asking meanwhile prolongs it.")
+        what = f"no attempt is allowed for another {left:.0f} s ({hold.reason})"
+        return Finding("flood wait", Status.WARNING, what, REMEDIES[hold.reason])
     return Finding("flood wait", Status.OK, "none is remembered")
 
 
 def running_daemon(settings: Settings) -> Running | None:
     """Look for a daemon at the ops address of these settings."""
     host, port = address(settings.host, str(settings.port or 1))
-    where = f"{host}:{port}"
+    where = host_port(host, port)
     status, metrics = fetch(host, port, "/metrics", timeout=ANSWER_SECONDS)
     if status is None:
         try:
@@ -161,7 +163,7 @@ def running_daemon(settings: Settings) -> Running | None:
 
 def port_is_free(name: str, host: str, port: int, setting: str) -> Finding:
     """Tell whether a listener could bind there."""
-    where = f"{host}:{port}"
+    where = host_port(host, port)
     try:
         info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         with socket.socket(info[0], socket.SOCK_STREAM) as probe:

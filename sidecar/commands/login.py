@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sidecar.commands.console import EX_CONFIG, EX_NO, EX_OK, EX_USAGE, PROGRAM, complain, say
 from sidecar.commands.terminal import Terminal
 from sidecar.credentials import parse
-from sidecar.proxy import EXTRA, installed
+from sidecar.proxy import NOT_INSTALLED, installed
 from sidecar.settings import SettingsError, environment_name, load_settings
 from sidecar.telegram.login import How, LoginFailed, log_in
 
@@ -62,7 +62,7 @@ def login(chosen: argparse.Namespace) -> int:
         complain("--secret: not a name of a Secret; accepted: small letters, digits, - and .")
         return EX_USAGE
     if settings.proxy and not installed():
-        complain(f"SIDECAR_PROXY needs what is not installed: pip install '{EXTRA}', or unset it")
+        complain(f"SIDECAR_PROXY {NOT_INSTALLED}")
         return EX_CONFIG
     if sys.stdin is None or sys.stderr is None or (sys.stdout is None and not chosen.out):
         complain(f"{PROGRAM}: login needs standard input, output and error; one of them is closed")

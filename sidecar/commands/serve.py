@@ -34,11 +34,6 @@ if TYPE_CHECKING:
     Service = Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for every setting that may stand on a command line."""
-    add_settings(parser)
-
-
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of what a demo may be told."""
     _add_flags(parser, DEMO_FLAGS, DEMO_PACE, from_environment=False)

@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 import termios
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import segno
@@ -36,7 +36,7 @@ class Terminal:
         """
         sys.stderr.write(f"{question}: ")
         sys.stderr.flush()
-        with _hidden() if secret else _shown():
+        with _hidden() if secret else nullcontext():
             line = await self._line()
         if not line:
             sys.stderr.write("\n")
@@ -75,11 +75,6 @@ async def _readable(file: int) -> None:
         await ready.wait()
     finally:
         loop.remove_reader(file)
-
-
-@contextmanager
-def _shown() -> Iterator[None]:
-    yield
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
 
+from sidecar.address import host_port
 from sidecar.http.connection import Connection, cut
 
 if TYPE_CHECKING:
@@ -80,9 +81,8 @@ async def listen(app: web.Application, host: str, port: int, *, bound: Callable[
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)  # what is accepted inherits it
             with listening.dup() as same:
                 same.listen(QUEUE)  # asyncio has one number for this and for ACCEPTS
-        address = server.sockets[0].getsockname()
-        shown = f"[{address[0]}]" if ":" in address[0] else address[0]
-        bound(f"http://{shown}:{address[1]}")
+        ours, port, *_ = server.sockets[0].getsockname()
+        bound(f"http://{host_port(ours, port)}")
         await asyncio.Event().wait()
         raise AssertionError("for ever is over")
     finally:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from telethon import errors, types
 
-from sidecar.link import LinkError
+from sidecar.link import LinkError, LinkLost, Reason
+from sidecar.race import asked_to_stop
 from sidecar.telegram.verdicts import verdict
 
 if TYPE_CHECKING:
@@ -55,6 +57,10 @@ async def look_up(client: TelegramClient, name: str) -> Channel:
         raise NoChannel("the invite link has expired or is wrong; use the channel's @name or id") from None
     except errors.BotMethodInvalidError:
         raise NoChannel("a bot cannot follow an invite link; use the channel's @name or id") from None
+    except asyncio.CancelledError:
+        if asked_to_stop():
+            raise
+        raise LinkLost(Reason.CLOSED, "Telethon dropped the connection with the question unanswered") from None
     except LinkError:
         raise
     except Exception as error:

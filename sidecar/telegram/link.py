@@ -25,15 +25,20 @@ from telethon import TelegramClient, functions, types
 from telethon.sessions import StringSession
 
 from sidecar.link import CUT_SECONDS, Endpoint, Identity, LinkError, LinkLost, Reason
+from sidecar.race import asked_to_stop
 from sidecar.telegram.proxy import transport
 from sidecar.telegram.verdicts import verdict
+from sidecar.telegram.wire import transport_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from typing import Never
 
     from sidecar.credentials import Credentials
-    from sidecar.telegram.wire import Transport
+
+
+SHOWN_AS = {"device_model": "telethon-sidecar", "system_version": "1.0", "app_version": "1.0"}
+"""What the account's owner reads in the list of sessions: always the same, whatever the node."""
 
 
 @asynccontextmanager
@@ -64,10 +69,7 @@ async def dial(credentials: Credentials, *, close_timeout: float, disconnect_del
         raise_last_call_error=True,
         flood_sleep_threshold=0,
         receive_updates=False,
-        # What the account's owner reads in the list of sessions: always the same, whatever the node.
-        device_model="telethon-sidecar",
-        system_version="1.0",
-        app_version="1.0",
+        **SHOWN_AS,
     )
     try:
         yield TelegramLink(client, facts.dc, disconnect_delay, proxied=connection.proxied)
@@ -134,7 +136,7 @@ class TelegramLink:
         does not hear that we give the connection up: it holds it until the last ping's delay is over, and a second one
         beside it can cost the session. Whether and when a proxy tells Telegram cannot be seen at all.
         """
-        wire = _transport(self.client)
+        wire = transport_of(self.client)
         if wire and wire.stuck:
             return LinkLost(Reason.PROXY_TIMEOUT, f"{detail}: {wire.stuck}")
         wait = 0.0
@@ -153,7 +155,7 @@ class TelegramLink:
 
     def cut(self) -> None:
         """Give the connection up at once: what is still to be sent is dropped."""
-        if wire := _transport(self.client):
+        if wire := transport_of(self.client):
             wire.cut()
 
     async def lost(self) -> Never:
@@ -171,14 +173,13 @@ class TelegramLink:
         try:
             yield
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if asked_to_stop():
                 raise
             raise LinkLost(Reason.CLOSED, "Telethon dropped the connection with the question unanswered") from None
         except LinkError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever Telethon lets out gets a verdict
-            wire = _transport(self.client)
+            wire = transport_of(self.client)
             cause = (wire and wire.failure) or error
             judged = verdict(cause)
             if self._proxied and judged.reason in {Reason.CLOSED, Reason.RESET}:
@@ -199,7 +200,7 @@ class _Client(TelegramClient):  # type: ignore[misc]
 
 async def _close(client: TelegramClient, close_timeout: float) -> None:
     """Disconnect within so many seconds, by force if need be. Never raises, but for a cancellation."""
-    wire = _transport(client)
+    wire = transport_of(client)
     closing = client.disconnect()
     for future in (closing, client.disconnected):
         future.add_done_callback(_look_at)
@@ -209,11 +210,6 @@ async def _close(client: TelegramClient, close_timeout: float) -> None:
         if wire:
             wire.cut()
     await asyncio.wait({closing}, timeout=CUT_SECONDS)
-
-
-def _transport(client: TelegramClient) -> Transport | None:
-    wire: Transport | None = client._sender._connection  # noqa: SLF001 - see the top of this file
-    return wire
 
 
 def _look_at(future: asyncio.Future[Any]) -> None:

@@ -21,8 +21,11 @@ from pydantic import SecretStr
 from telethon import TelegramClient, errors, events, functions, types, utils
 from telethon.sessions import StringSession
 
+from sidecar.race import asked_to_stop
+from sidecar.telegram.link import SHOWN_AS
 from sidecar.telegram.proxy import ProxyFault, transport
-from sidecar.telegram.wire import Transport
+from sidecar.telegram.verdicts import verdict
+from sidecar.telegram.wire import transport_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -107,9 +110,7 @@ async def log_in(
         flood_sleep_threshold=0,
         connection_retries=5,  # one key exchange in 256 fails in Telethon
         request_retries=1,
-        device_model="telethon-sidecar",
-        system_version="1.0",
-        app_version="1.0",
+        **SHOWN_AS,
     )
     try:
         try:
@@ -134,8 +135,8 @@ async def _logged_in(client: TelegramClient, how: How, person: Person) -> types.
     try:
         await _answer(client.connect())
     except OSError as error:  # TimeoutError is one
-        through = client._sender._connection  # noqa: SLF001 - Telethon hides behind an error of its own why dialling failed
-        if isinstance(through, Transport) and isinstance(through.failure, ProxyFault):
+        through = transport_of(client)
+        if through and isinstance(through.failure, ProxyFault):
             raise LoginFailed(f"Telegram cannot be reached: {through.failure.detail}.") from error
         where = f"data centre {client.session.dc_id} ({client.session.server_address}:{client.session.port})"
         raise LoginFailed(f"Telegram cannot be reached at {where}; see telethon-sidecar check.") from None
@@ -151,7 +152,12 @@ async def _logged_in(client: TelegramClient, how: How, person: Person) -> types.
 async def _answer(call: Awaitable[Any]) -> Any:
     """Await what Telegram answers, and not for ever; a person's typing is never under this deadline."""
     async with asyncio.timeout(ANSWER_SECONDS):
-        return await call
+        try:
+            return await call
+        except asyncio.CancelledError:
+            if asked_to_stop():
+                raise
+            raise ConnectionError("Telethon dropped the connection") from None
 
 
 async def _by_phone(client: TelegramClient, person: Person) -> types.User:
@@ -266,16 +272,12 @@ def _told(error: BaseException) -> str:
     match error:
         case LoginFailed():
             return str(error)
-        case errors.FloodError():
-            seconds = getattr(error, "seconds", None)
-            wait = f"{seconds} s" if seconds else "a while"
-            return f"Telegram asks to wait {wait} before the next try; asking earlier prolongs it."
-        case errors.RPCError():
-            return _MEANINGS.get(type(error), f"Telegram refused: {type(error).__name__}.")
         case TimeoutError():
             return f"Telegram did not answer within {ANSWER_SECONDS:g} s; see telethon-sidecar check."
         case OSError():
             return f"The connection to Telegram failed ({type(error).__name__}); see telethon-sidecar check."
+        case Exception():
+            return _MEANINGS.get(type(error), f"{verdict(error).detail}.")
         case _:
             return ""
 
@@ -289,13 +291,10 @@ def _name(user: types.User) -> str:
     return f"{kind} @{user.username} (id {user.id})" if user.username else f"{kind} with id {user.id}"
 
 
-_MEANINGS: dict[type[errors.RPCError], str] = {
-    errors.ApiIdInvalidError: "API_ID and API_HASH do not belong together; compare them with my.telegram.org.",
-    errors.ApiIdPublishedFloodError: "This API_ID is a published one, and blocked; get your own at my.telegram.org.",
+_MEANINGS: dict[type[Exception], str] = {
     errors.PhoneNumberInvalidError: "Telegram does not know this phone number; begin with + and the country code.",
     errors.PhoneNumberBannedError: "This phone number is banned from Telegram.",
     errors.PhoneNumberUnoccupiedError: "There is no account with this phone number; make one in a Telegram app first.",
     errors.PhonePasswordProtectedError: "The account is protected by a password that must be reset in a Telegram app.",
-    errors.UserDeactivatedBanError: "The account is banned.",
 }
-"""Error → what it means for a person."""
+"""Error → what it means for a person who logs in; the others have one meaning everywhere, in `verdicts`."""

@@ -17,6 +17,8 @@ from telethon.network.connection.tcpintermediate import IntermediatePacketCodec,
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from telethon import TelegramClient
+
     class Stream(Protocol):
         """What packets are read from: a socket's stream, or what an MTProxy's encryption makes of it."""
 
@@ -159,3 +161,9 @@ class FullTransport(Transport, ConnectionTcpFull):  # type: ignore[misc]
     """The transport that is used without an MTProxy: "full", Telethon's default."""
 
     packet_codec = _FullCodec
+
+
+def transport_of(client: TelegramClient) -> Transport | None:
+    """Return the transport that a client dials with, or has dialled with; None before."""
+    transport: Transport | None = client._sender._connection  # noqa: SLF001 - see the top of `link`
+    return transport
