@@ -409,7 +409,8 @@ async def test_the_daemon_notifies(dc: DataCentre, tmp_path: Path, address: str,
         assert await daemon.exit() == (0, "")
         await systemd.until("STOPPING=1")
 
-    assert [text for _, text in systemd.got if text != WATCHDOG] == [STOPPING]
+    # On a busy machine its status may have changed once more before.
+    assert [text for _, text in systemd.got if "STOPPING" in text] == [STOPPING]
 
 
 async def test_a_bad_variable_has_the_exit_code_of_a_bad_setting(tmp_path: Path, importable: None) -> None:

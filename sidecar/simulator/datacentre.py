@@ -22,6 +22,8 @@ from sidecar.simulator.plan import Failure, Plan, RawAnswer
 from sidecar.simulator.session import Account, Session
 
 if TYPE_CHECKING:
+    import socket
+
     from telethon.tl import types
 
     from sidecar.simulator.methods.table import Method
@@ -75,6 +77,7 @@ class DataCentre:
         self._user_ids = count(1_000_001)
         self._connections: dict[Connection, None] = {}  # in order of arrival
         self._listener: Listener | None = None
+        self._reserved: socket.socket | None = None
         self._entered = False
 
     async def __aenter__(self) -> Self:
@@ -89,6 +92,7 @@ class DataCentre:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop_listening()
+        self._release()
         leaving = list(self._connections)
         for connection in leaving:
             connection.discard()
@@ -200,6 +204,7 @@ class DataCentre:
             OSError: the address is in use by someone else.
         """
         if self._listener is None:
+            self._release()
             self._listener = Listener(self.host, self.port, lambda: Connection(self))
             self.port = self._listener.port
 
@@ -207,7 +212,12 @@ class DataCentre:
         """Refuse connections from now on. Live ones stay. Nothing happens if it is not listening."""
         listener, self._listener = self._listener, None
         if listener is not None:
-            await listener.close()
+            self._reserved = await listener.close()
+
+    def _release(self) -> None:
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
 
     # ---------------------------------------------------------------- what the parts come back to
 

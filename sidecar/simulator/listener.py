@@ -35,11 +35,21 @@ class Listener:
         """The port, chosen by the kernel or not."""
         return int(self._socket.getsockname()[1])
 
-    async def close(self) -> None:
-        """Stop listening; return when every connection accepted before is with its protocol."""
+    async def close(self) -> socket.socket:
+        """Stop listening; return when every connection accepted before is with its protocol.
+
+        The port stays reserved until the socket that is returned is closed: whoever connects is refused, and no other
+        process is given the port, whose answers would be taken for ours.
+        """
         self._loop.remove_reader(self._socket)
+        address = self._socket.getsockname()
         self._socket.close()
+        reserved = socket.socket(self._socket.family)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections may live on
+        reserved.bind(address)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # nobody else may have it
         await asyncio.gather(*self._opening)
+        return reserved
 
     def _accept(self) -> None:
         try:

@@ -1,6 +1,7 @@
 """The life of a data centre: a block, used once, that leaves nothing behind and hides nothing."""
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -56,6 +57,24 @@ async def test_used_once() -> None:
         assert session.string
     with pytest.raises(RuntimeError, match="used once"):
         await dc.__aenter__()
+
+
+async def test_nobody_else_is_given_its_port_meanwhile() -> None:
+    """While it does not listen, clients are refused, and no other process may listen in its place."""
+    async with DataCentre() as dc:
+        live = await _dial(dc)
+        await dc.stop_listening()
+        with pytest.raises(ConnectionRefusedError):
+            await _dial(dc)
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server((dc.host, dc.port))
+        await dc.start_listening()
+        again = await _dial(dc)
+        for peer in (live, again):
+            await peer.ask(functions.PingRequest(1))
+    for peer in (live, again):
+        await peer.close()
+    socket.create_server((dc.host, dc.port)).close()
 
 
 @pytest.fixture
