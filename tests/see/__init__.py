@@ -1,0 +1,1 @@
+"""What a person on call sees: alerts, runbook, dashboards, each checked with the real tool."""
