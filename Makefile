@@ -48,6 +48,7 @@ lint: setup ## check style, types and import rules
 docs: setup ## write the generated parts of README.md and docs/ anew
 	$(BIN)/python tools/docs.py
 	$(BIN)/python tools/reliability.py
+	$(BIN)/python -m grafana
 
 lock: setup ## pin the newest allowed dependencies, with hashes, in requirements/
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

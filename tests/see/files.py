@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
 RULES_TEST = ROOT / "deploy" / "prometheus" / "rules_test.yaml"
 ALERTMANAGER = ROOT / "deploy" / "prometheus" / "alertmanager.yaml"
 PROMETHEUS_RULE = ROOT / "deploy" / "k8s" / "prometheusrule.yaml"
+DASHBOARDS = ROOT / "grafana" / "dashboards"
 RUNBOOK = ROOT / "docs" / "runbook.md"
 
 
@@ -41,6 +43,16 @@ def exposed() -> set[str]:
     Metrics(registry, program_version="0", clock=float)
     lines = generate_latest(registry).decode().splitlines()
     return {re.split(r"[ {]", line)[0] for line in lines if not line.startswith("#")}
+
+
+def dashboards() -> dict[str, Any]:
+    """Return the committed dashboards by the name of their file."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(DASHBOARDS.glob("*.json"))}
+
+
+def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the panels of a dashboard, without the headings of its rows."""
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
 def named(expression: str) -> set[str]:
