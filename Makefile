@@ -6,10 +6,10 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage soak figures lint docs lock wheel-test clean
+.PHONY: help setup demo demo-metrics test coverage soak figures lint docs lock wheel-test clean
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make a virtual environment in .venv with everything, pinned by hash
 
@@ -23,6 +23,9 @@ $(READY): requirements/dev.txt pyproject.toml
 
 demo: setup ## run the daemon against a simulated Telegram that plays faults, until Ctrl-C (ARGS="--port 9900")
 	@exec $(BIN)/telethon-sidecar demo $(ARGS)
+
+demo-metrics: setup ## the demo with a Prometheus beside it that has the alerts, if prometheus is installed
+	@exec $(BIN)/python tools/demo_metrics.py $(ARGS)
 
 test: setup ## run all tests
 	$(BIN)/python -m pytest

@@ -28,6 +28,9 @@ telethon-sidecar demo: the daemon as in production, against a simulated Telegram
   what Kubernetes asks     {ops}/livez  {ops}/readyz  {ops}/startupz
   a page with all of them  {ops}/
 
+With a Prometheus beside it that has the alerts: `make demo-metrics`. With one that you have: scrape {ops}/metrics
+as job telethon-sidecar, with deploy/prometheus/rules.yaml.
+
 get_me checks come every {check} s here, instead of every 60 s. Ctrl-C ends it.
 """
 

@@ -35,6 +35,7 @@ def test_promtool_accepts_the_rules() -> None:
     assert (code, f"{len(ALERTS) + len(RECORDS)} rules found" in said) == (0, True), said
 
 
+@pytest.mark.slow
 def test_the_unit_tests_of_the_rules_pass() -> None:
     """What rules_test.yaml says of each alert is so."""
     code, said = run("promtool", "test", "rules", RULES_TEST)
@@ -54,6 +55,7 @@ def test_every_alert_is_tested_silent_firing_and_resolved(alert: str) -> None:
             assert all(expected["exp_annotations"] for expected in case["exp_alerts"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alert", ALERTS)
 def test_the_unit_tests_would_notice_a_change(alert: str, tmp_path: Path) -> None:
     """With another threshold, or half a minute more or less, the unit tests of an alert fail."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, NoReturn
+import sys
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PACKAGES = {
     "promtool": "prometheus",
@@ -35,6 +34,13 @@ def missing(what: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"{what} (in CI this check may not be left out)")
     pytest.skip(what)
+
+
+def run_tool(name: str) -> tuple[int, str]:
+    """Run one of our own tools to its end, and return its exit code and all that it said."""
+    words = [sys.executable, str(Path(__file__).resolve().parent.parent.parent / "tools" / name)]
+    done = subprocess.run(words, capture_output=True, check=False, text=True, timeout=60)  # noqa: S603 - our own
+    return done.returncode, done.stdout + done.stderr
 
 
 def run(program: str, *arguments: str | Path) -> tuple[int, str]:
