@@ -11,6 +11,7 @@ from grafana.vocabulary import (
     SELECTED,
     YELLOW,
     Query,
+    bars,
     big,
     columns,
     dressed,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from grafana.vocabulary import Panels
 
-WHERE = "{{namespace}} {{pod}} {{instance}}"
+WHERE = "{{pod}} {{instance}}"
 _HIDDEN = ["Time", "__name__", "container", "endpoint", "telegram_connection_state"]
 
 
@@ -64,7 +65,7 @@ def _counts() -> Panels:
         ),
         dressed(
             big(bad),
-            "Sidecars that do not answer",
+            "Not answering",
             "Targets that Prometheus cannot scrape. Nothing is known of their connections.",
             [Query(f'count(up{{{SELECTED},job=~"(.+/)?telethon-sidecar"}} == 0) or vector(0)')],
             size=(4, 5),
@@ -112,7 +113,7 @@ def _course() -> Panels:
             heading="disconnected",
         ),
         dressed(
-            lines(),
+            bars(),
             "Losses by namespace",
             "All namespaces at once: the cluster's way out, or Telegram. One alone: its policies.",
             [Query(storms, "{{namespace}}")],

@@ -8,7 +8,7 @@ from grafana_foundation_sdk.builders import dashboard
 
 from grafana.vocabulary import (
     BLUE,
-    EVERY_CHECK,
+    COARSE,
     GREEN,
     GREY,
     ORANGE,
@@ -102,7 +102,7 @@ def _now() -> Panels:
             "State",
             "What the keeper is doing. waiting tries again by itself; refused and unconfigured need a person.",
             [Query(state_code(), WHO)],
-            size=(5, 5),
+            size=(6, 5),
             heading="by-state",
         ),
         dressed(
@@ -144,7 +144,7 @@ def _now() -> Panels:
             "Flood wait left",
             "How long Telegram still wants no requests. Do not restart into a flood wait.",
             [Query(f"instance:telegram_flood_wait:remaining_seconds{{{SELECTED}}}", WHO)],
-            size=(4, 5),
+            size=(3, 5),
             unit="s",
             heading="floodwait",
         ),
@@ -194,7 +194,7 @@ def _latency() -> Panels:
     recorded = f"instance:telegram_watchdog_latency_seconds:p90_30m{{{SELECTED}}}"
     return [
         dressed(
-            density().interval(EVERY_CHECK),
+            density().interval(COARSE),
             "get_me latency, how many checks",
             "Answered checks by round trip. A dark band that climbs means that Telegram, or the way to it, gets slow.",
             [Query(buckets, "{{le}}", form="heatmap")],
@@ -202,7 +202,7 @@ def _latency() -> Panels:
             heading="watchdoglatencyhigh",
         ),
         dressed(
-            limit(lines(), (None, GREEN), (1, ORANGE)).interval(EVERY_CHECK),
+            limit(lines(), (None, GREEN), (1, ORANGE)).interval(COARSE),
             "get_me latency",
             "Quantiles of answered checks. The alert looks at nine tenths of half an hour: over 1 s.",
             [
@@ -242,7 +242,7 @@ def _checks() -> Panels:
     ratio = "instance:telegram_watchdog_failures:ratio{window}{{{selected}}}"
     return [
         dressed(
-            bars().interval(EVERY_CHECK),
+            bars(),
             "Checks by result",
             "get_me checks of a verified connection: one a minute. All but ok and flood_wait count as failed.",
             [by("result", "telegram_watchdog_checks_total")],
@@ -274,7 +274,7 @@ def _checks() -> Panels:
 def _process() -> Panels:
     lag = f"instance:telegram_sidecar_event_loop_lag_seconds:p99_5m{{{SELECTED}}}"
     left = f"instance:telegram_flood_wait:remaining_seconds{{{SELECTED}}}"
-    hidden = ["Time", "Value", "__name__", "container", "endpoint", "job"]
+    hidden = ["Time", "Value", "__name__", "container", "endpoint", "job", "namespace", "instance"]
     return [
         dressed(
             lines(fill=20),

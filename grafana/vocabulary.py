@@ -37,8 +37,9 @@ RUNBOOK = "https://git.example/telethon-sidecar/docs/runbook.md"
 SELECTED = 'job=~"$job",namespace=~"$namespace",pod=~"$pod"'
 """The processes that the variables choose. Outside Kubernetes there are no namespaces and pods: All is `.*` there."""
 
-EVERY_CHECK = "5m"
-"""Least step of what comes of get_me checks: one a minute leaves narrower windows empty or with a single one."""
+COARSE = "5m"
+"""Least step of what is counted: get_me checks, one a minute, leave narrower windows empty. And `$__rate_interval` is
+at least four scrapes long, so that with a shorter step windows would overlap: one event would fill several bars."""
 
 GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "#808080"
 
@@ -86,6 +87,9 @@ def dressed(
     width, height = size
     panel = panel.title(title).description(description).datasource(_SOURCE).span(width).height(height).unit(unit)
     for letter, query in zip("ABCDEFGH", asked, strict=False):
+        # A big value is of now. Over a range Grafana would show the last one that there was: "connected for 4 s" while
+        # there is no connection.
+        query.instant = query.instant or isinstance(panel, stat.Panel)
         panel = panel.with_target(query.build(letter))
     link = dashboard.DashboardLink(f"Runbook: {heading or 'start here'}").type(models.DashboardLinkType.LINK)
     return panel.links([link.url(f"${{runbook}}#{heading}" if heading else "${runbook}").target_blank(True)])
@@ -113,6 +117,7 @@ def big(panel_steps: dashboard.ThresholdsConfig) -> stat.Panel:
         .reduce_options(shared.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(""))
         .color_mode(common.BigValueColorMode.BACKGROUND)
         .graph_mode(common.BigValueGraphMode.NONE)
+        .color_scheme(_by_threshold())
         .thresholds(panel_steps)
     )
 
@@ -126,6 +131,7 @@ def lines(*, fill: int = 0) -> timeseries.Panel:
         .fill_opacity(fill)
         .show_points(common.VisibilityMode.AUTO)
         .span_nulls(False)
+        .color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
         .min(0)
         .legend(_legend())
         .tooltip(shared.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING))
@@ -136,6 +142,7 @@ def bars() -> timeseries.Panel:
     """Return a panel with stacked bars: how many of each kind in each step."""
     return (
         lines(fill=80)
+        .interval(COARSE)
         .draw_style(common.GraphDrawStyle.BARS)
         .line_width(1)
         .stacking(shared.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
@@ -157,7 +164,7 @@ def timeline() -> statetimeline.Panel:
         .row_height(0.9)
         .fill_opacity(80)
         .line_width(0)
-        .color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
+        .color_scheme(_by_threshold())
         .legend(_legend())
     )
 
@@ -179,6 +186,7 @@ def ranking(panel_steps: dashboard.ThresholdsConfig) -> bargauge.Panel:
         bargauge.Panel()
         .orientation(common.VizOrientation.HORIZONTAL)
         .display_mode(common.BarGaugeDisplayMode.BASIC)
+        .color_scheme(_by_threshold())
         .reduce_options(shared.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(""))
         .thresholds(panel_steps)
     )
@@ -242,6 +250,10 @@ def page(title: str, uid: str, description: str, *, variables: Sequence[str]) ->
             .keep_time(True)
         )
     )
+
+
+def _by_threshold() -> dashboard.FieldColor:
+    return dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS)
 
 
 def _legend() -> shared.VizLegendOptions:

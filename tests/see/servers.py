@@ -81,6 +81,11 @@ class Prometheus:
         series: list[dict[str, Any]] = data["result"]
         return series
 
+    async def now(self, expression: str, moment: float) -> list[dict[str, Any]]:
+        """Return the series of an expression at a moment, in the shape of `range`."""
+        data = await self.ask("query", query=expression, time=moment)
+        return [{"metric": one["metric"], "values": [one["value"]]} for one in data["result"]]
+
     async def until(self, expression: str) -> None:
         """Wait until an expression has a result."""
         async with asyncio.timeout(PATIENCE):
@@ -113,8 +118,16 @@ async def servers(
     app.router.add_post("/{receiver}", on_call.take)
     runner = web.AppRunner(app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    told_at = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with _both(directory, targets, f"http://127.0.0.1:{runner.addresses[0][1]}") as prometheus:
+            yield prometheus, on_call
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def _both(directory: Path, targets: Mapping[str, Mapping[str, str]], told_at: str) -> AsyncIterator[Prometheus]:
     alertmanager, prometheus = free_port(), free_port()
 
     example = load(ALERTMANAGER)
@@ -156,8 +169,7 @@ async def servers(
     ):
         for port in (alertmanager, prometheus):
             await _ready(http, f"http://127.0.0.1:{port}/-/ready")
-        yield Prometheus(f"http://127.0.0.1:{prometheus}", http), on_call
-    await runner.cleanup()
+        yield Prometheus(f"http://127.0.0.1:{prometheus}", http)
 
 
 @asynccontextmanager

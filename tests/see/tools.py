@@ -17,6 +17,7 @@ PACKAGES = {
     "amtool": "prometheus-alertmanager",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "chromium": "chromium",
+    "node": "nodejs",
 }
 """Program → the Debian package that has it."""
 
