@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-metrics test coverage soak figures pictures lint docs lock wheel-test clean
+.PHONY: help setup demo demo-metrics test coverage soak figures components pictures lint docs lock wheel-test clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,8 +27,10 @@ demo: setup ## run the daemon against a simulated Telegram that plays faults, un
 demo-metrics: setup ## the demo with a Prometheus beside it that has the alerts, if prometheus is installed
 	@exec $(BIN)/python tools/demo_metrics.py $(ARGS)
 
-pictures: setup ## draw the pictures of the dashboards anew (needs prometheus, alertmanager, chromium, npm)
+components: ## install Grafana's own components, to draw the dashboards with (npm)
 	npm ci --prefix grafana/render --legacy-peer-deps --no-audit --no-fund --loglevel=error
+
+pictures: setup components ## draw the pictures of the dashboards anew (needs prometheus, alertmanager, chromium, npm)
 	SEE_PICTURES=$(CURDIR)/docs/images $(BIN)/python -m pytest -q tests/see/test_proof.py
 
 test: setup ## run all tests
