@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from grafana.vocabulary import Panels
 
-WHERE = "{{pod}} {{instance}}"
+WHERE = "{{namespace}} {{pod}} {{instance}}"
 _HIDDEN = ["Time", "__name__", "container", "endpoint", "telegram_connection_state"]
 
 
@@ -146,7 +146,7 @@ def _worst() -> Panels:
             heading="disconnected",
         ),
         dressed(
-            ranking(steps((None, GREEN), (2, YELLOW), (5.5, RED))).min(0),
+            ranking(steps((None, GREEN), (2, YELLOW), (5.5, RED))).min(0).decimals(0),
             "Worst pods: reconnects within an hour",
             "The ten that came back most often. More than five is an alert.",
             [Query(f"topk(10, instance:telegram_reconnects:increase1h{{{SELECTED}}})", WHERE, instant=True)],
@@ -159,7 +159,7 @@ def _worst() -> Panels:
 def _persons() -> Panels:
     refused = f'telegram_connection_state{{{SELECTED},telegram_connection_state=~"refused|unconfigured"}} == 1'
     holders = (
-        f"telegram_session_info{{{SELECTED}}} and on (job, instance) telegram_connected == 1"
+        f"telegram_session_info{{{SELECTED}}} and on (job, cluster, namespace, pod, instance) telegram_connected == 1"
         " and on (session) session:telegram_holders:count > 1"
     )
     return [

@@ -19,12 +19,14 @@ from grafana.vocabulary import (
     bars,
     big,
     columns,
+    counted_on_the_right,
     density,
     dressed,
     limit,
     lines,
     page,
     rows,
+    signed,
     steps,
     timeline,
     words,
@@ -125,8 +127,9 @@ def _now() -> Panels:
         dressed(
             big(steps((None, GREEN), (10, ORANGE), (60, RED))),
             "Last answer was",
-            "Time since Telegram last answered anything. Pings come every 3 s: more than 10 s is silence.",
-            [Query(f"time() - ({contact}{{{SELECTED}}} > 0)", WHO)],
+            "Time from Telegram's last answer to the last scrape. Pings come every 3 s: more than 10 s is silence.",
+            # As of the scrape: as of time() it is up to a scrape interval older, and a healthy one looks silent.
+            [Query(f"timestamp({contact}{{{SELECTED}}}) - ({contact}{{{SELECTED}}} > 0)", WHO)],
             size=(4, 5),
             unit="s",
             heading="ping_timeout",
@@ -277,7 +280,7 @@ def _process() -> Panels:
     hidden = ["Time", "Value", "__name__", "container", "endpoint", "job", "namespace", "instance"]
     return [
         dressed(
-            lines(fill=20),
+            lines(fill=20).override_by_query("B", counted_on_the_right()),
             "Flood waits",
             "How long Telegram still wanted no requests, and how often it asked.",
             [
@@ -289,7 +292,7 @@ def _process() -> Panels:
             heading="floodwait",
         ),
         dressed(
-            limit(lines().min(-10).max(10), (None, GREEN)),
+            limit(signed(), (None, ORANGE), (-5, GREEN), (5, ORANGE)),
             "Clock offset",
             "Telegram's clock minus the node's at the last connect, to the second. Over 5 s either way is an alert.",
             [Query(f"telegram_clock_offset_seconds{{{SELECTED}}}", WHO)],
@@ -311,7 +314,7 @@ def _process() -> Panels:
             "CPU",
             "Processor time per second, 1 is a whole core. It needs next to nothing.",
             [Query(f"rate(process_cpu_seconds_total{{{SELECTED}}}[$__rate_interval])", WHO)],
-            size=(6, 7),
+            size=(5, 7),
             heading="eventlooplag",
         ),
         dressed(
@@ -319,7 +322,7 @@ def _process() -> Panels:
             "Memory",
             "Resident memory: some 80 MB, and flat.",
             [Query(f"process_resident_memory_bytes{{{SELECTED}}}", WHO)],
-            size=(6, 7),
+            size=(4, 7),
             unit="bytes",
         ),
         dressed(
@@ -327,13 +330,13 @@ def _process() -> Panels:
             "Open files",
             "Files and sockets. Flat, whatever Telegram does.",
             [Query(f"process_open_fds{{{SELECTED}}}", WHO)],
-            size=(5, 7),
+            size=(4, 7),
         ),
         dressed(
             columns(rows(), hidden),
             "What is running",
             "Versions, for a report.",
             [Query(f"telegram_sidecar_build_info{{{SELECTED}}}", instant=True, form="table")],
-            size=(7, 7),
+            size=(11, 7),
         ),
     ]

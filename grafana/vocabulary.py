@@ -123,7 +123,11 @@ def big(panel_steps: dashboard.ThresholdsConfig) -> stat.Panel:
 
 
 def lines(*, fill: int = 0) -> timeseries.Panel:
-    """Return a panel with lines over time."""
+    """Return a panel with lines over time, from zero on."""
+    return _lines(fill=fill).min(0)
+
+
+def _lines(*, fill: int) -> timeseries.Panel:
     return (
         timeseries.Panel()
         .draw_style(common.GraphDrawStyle.LINE)
@@ -132,10 +136,22 @@ def lines(*, fill: int = 0) -> timeseries.Panel:
         .show_points(common.VisibilityMode.AUTO)
         .span_nulls(False)
         .color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
-        .min(0)
         .legend(_legend())
         .tooltip(shared.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING))
     )
+
+
+def signed() -> timeseries.Panel:
+    """Return a panel with lines around zero, from -10 to 10 or as far as they reach."""
+    return _lines(fill=0).axis_soft_min(-10).axis_soft_max(10)
+
+
+def counted_on_the_right() -> list[models.DynamicConfigValue]:
+    """Return what makes one query of a panel a count, beside others that have a unit."""
+    return [
+        models.DynamicConfigValue(id_val="unit", value="short"),
+        models.DynamicConfigValue(id_val="custom.axisPlacement", value="right"),
+    ]
 
 
 def bars() -> timeseries.Panel:
@@ -276,7 +292,7 @@ def _starts() -> dashboard.AnnotationQuery:
         .datasource(_SOURCE)
         .enable(True)
         .icon_color(BLUE)
-        .expr(f"({started} or {first}) * on (job, instance) group_left (version) {known}")
+        .expr(f"({started} or {first}) * on (job, cluster, namespace, pod, instance) group_left (version) {known}")
         .title_format("{{pod}} {{instance}} started")
         .text_format("version {{version}}")
         .step("60s")
@@ -284,14 +300,15 @@ def _starts() -> dashboard.AnnotationQuery:
 
 
 def _alerts() -> dashboard.AnnotationQuery:
-    """Mark alerts that fire."""
+    """Mark alerts that fire for what is chosen, or for no process in particular."""
+    chosen = ",".join(f'{label}=~"${label}|"' for label in ("job", "namespace", "pod"))
     return (
         dashboard.AnnotationQuery()
         .name("Alerts")
         .datasource(_SOURCE)
         .enable(True)
         .icon_color(RED)
-        .expr('ALERTS{component="telethon-sidecar",alertstate="firing"}')
+        .expr(f'ALERTS{{component="telethon-sidecar",alertstate="firing",{chosen}}}')
         .title_format("{{alertname}}")
         .text_format("{{namespace}} {{pod}} {{instance}} {{session}}")
         .step("60s")

@@ -37,6 +37,7 @@ function chart({ range, theme, width, height }: Props, rows: string[], draw: Dra
     splits: () => rows.map((_, place) => place + 0.5),
     values: () => rows,
     grid: { show: false },
+    size: 20 + 7 * Math.max(...rows.map(({ length }) => length)),
   });
   builder.addSeries({ scaleKey: 'y', theme, pathBuilder: () => null, pointsBuilder: () => null, lineColor: 'transparent' } as any);
   builder.addHook('draw', draw);

@@ -98,8 +98,8 @@ def hurried(rules: Path) -> Any:
     changed = load(rules)
     for group in changed["groups"]:
         for rule in group["rules"]:
-            if "for" in rule:
-                rule["for"] = rule["for"].replace("m", "s")
+            for delay in {"for", "keep_firing_for"} & set(rule):
+                rule[delay] = rule[delay].replace("m", "s")
     return changed
 
 
