@@ -159,7 +159,7 @@ def _worst() -> Panels:
 def _persons() -> Panels:
     refused = f'telegram_connection_state{{{SELECTED},telegram_connection_state=~"refused|unconfigured"}} == 1'
     holders = (
-        f"telegram_session_info{{{SELECTED}}} and on (job, cluster, namespace, pod, instance) telegram_connected == 1"
+        f"instance:telegram_session_held:timestamp_seconds{{{SELECTED}}}"
         " and on (session) session:telegram_holders:count > 1"
     )
     return [

@@ -199,9 +199,11 @@ class Metrics:
         """Take an event in."""
         self._connected.set_function(partial(_connected, snapshot, self._clock))
         self._state.state(snapshot.state)
+        # Read once: SessionHeldTwice takes a connection for over whose last contact is older than it is itself.
+        now = self._wall()
         if snapshot.last_contact != self._contact:
             self._contact = snapshot.last_contact
-            self._last_contact.set(self._wall())
+            self._last_contact.set(now)
         if snapshot.state is not State.CONNECTED:
             self._established.set(0)
         match event:
@@ -214,7 +216,7 @@ class Metrics:
                 self._connect_duration.observe(seconds)
                 if after:
                     self._reconnects.labels(after).inc()
-                self._established.set(self._wall())
+                self._established.set(now)
                 self._clock_offset.set(endpoint.clock_offset)
                 self._dc.set(endpoint.dc)
             case AttemptFailed():
@@ -232,12 +234,12 @@ class Metrics:
                     self._check_latency.observe(seconds)
             case FloodWaited(seconds):
                 self._flood_waits.inc()
-                self._flood_until.set(self._wall() + seconds)
+                self._flood_until.set(now + seconds)
             case PingAnswered(seconds):
                 self._ping_latency.observe(seconds)
             case Postponed(reason, seconds):
                 if reason is Reason.FLOOD_WAIT:
-                    self._flood_until.set(self._wall() + seconds)
+                    self._flood_until.set(now + seconds)
             case CredentialsChanged():
                 self._flood_until.set(0)
             case Held() | Stopping() | Disconnecting() | Disconnected():

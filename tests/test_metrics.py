@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from importlib.metadata import version
+from itertools import count
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -474,6 +475,16 @@ def test_the_last_contact_is_dated_by_the_answer(registry: CollectorRegistry) ->
         present = tell(metrics, present, event)
         dated.append(values(registry)["telegram_last_contact_timestamp_seconds"])
     assert dated == [0, NOW + 2, NOW + 3, NOW + 3, NOW + 3, NOW + 3, NOW + 3, NOW + 8, NOW + 8]
+
+
+def test_a_connection_is_no_younger_than_its_first_answer(registry: CollectorRegistry) -> None:
+    """Both are dated by one reading of the clock: a contact before the connection would tell of one that is over."""
+    days = count(NOW)
+    metrics = Metrics(registry, program_version="1.2.3", clock=lambda: 0.0, wall=lambda: next(days))
+    tell(metrics, at(State.CONNECTING), Connected(ANN, DC4, 0.25, None))
+    now = values(registry)
+    assert now["telegram_last_contact_timestamp_seconds"] == NOW
+    assert now["telegram_connection_established_timestamp_seconds"] == NOW
 
 
 def test_lag_is_observed(metrics: Metrics, registry: CollectorRegistry) -> None:

@@ -57,4 +57,6 @@ def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
 
 def named(expression: str) -> set[str]:
     """Return the names of the metrics of ours in an expression, recorded ones included."""
-    return set(re.findall(r"\b(?:(?:instance|session):)?(?:telegram|process|python)_[a-z0-9_]+(?::\w+)?", expression))
+    return set(
+        re.findall(r"\b(?:(?:instance|session|owner):)?(?:telegram|process|python)_[a-z0-9_]+(?::\w+)?", expression)
+    )
