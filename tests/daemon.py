@@ -53,6 +53,7 @@ class Daemon:
         async for line in self._process.stdout:
             self.lines.append(line.decode())
             self._grew.set()
+        self._grew.set()
 
     @property
     def output(self) -> str:
@@ -60,18 +61,31 @@ class Daemon:
         return "".join(self.lines)
 
     async def logged(self, event: str, *, after: int = 0) -> dict[str, Any]:
-        """Wait for an event in the log, past the first so many lines, and return its line."""
+        """Wait for an event in the log, past the first so many lines, and return its line.
+
+        Raises:
+            AssertionError: the process ended before that; with its standard error.
+            TimeoutError: it did not come.
+        """
         line = await self.shown(f'"event": "{event}"', after=after)
         record: dict[str, Any] = json.loads(line)
         return record
 
     async def shown(self, text: str, *, after: int = 0) -> str:
-        """Wait for a line with a text in it, past the first so many lines, and return the line."""
+        """Wait for a line with a text in it, past the first so many lines, and return the line.
+
+        Raises:
+            AssertionError: the process ended before that; with its standard error.
+            TimeoutError: it did not come.
+        """
         async with asyncio.timeout(PATIENCE):
             while True:
                 for line in self.lines[after:]:
                     if text in line:
                         return line
+                if self._reading.done():
+                    code, errors = await self.exit()
+                    raise AssertionError(f"the daemon ended with exit code {code} and without {text}:\n{errors}")
                 self._grew.clear()
                 await self._grew.wait()
 

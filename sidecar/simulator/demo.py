@@ -38,8 +38,16 @@ get_me checks come every {check} s here, instead of every 60 s. Ctrl-C ends it.
 class Demo:
     """The scenario, and the Secret that it changes."""
 
-    def __init__(self, dc: DataCentre, secret: MountedSecret) -> None:
+    def __init__(self, dc: DataCentre, secret: MountedSecret, *, flood_wait: int = FLOOD_WAIT_SECONDS) -> None:
+        """Make the session that the daemon will use, and mount it.
+
+        Args:
+            dc: where.
+            secret: what the daemon reads its credentials from.
+            flood_wait: seconds for which Telegram asks to hold back.
+        """
         self._secret = secret
+        self._flood_wait_seconds = flood_wait
         self._session = dc.create_session(username="demo")
         self._mount()
 
@@ -70,8 +78,8 @@ class Demo:
             ),
             Step(
                 "a flood wait on get_me",
-                f"the next check is answered by FLOOD_WAIT_{FLOOD_WAIT_SECONDS}; the connection stays up",
-                2 * CHECK_SECONDS + FLOOD_WAIT_SECONDS,
+                f"the next check is answered by FLOOD_WAIT_{self._flood_wait_seconds}; the connection stays up",
+                2 * CHECK_SECONDS + self._flood_wait_seconds,
                 self._flood_wait,
             ),
             Step(
@@ -102,7 +110,7 @@ class Demo:
         dc.levers.black_hole = False
 
     def _flood_wait(self, dc: DataCentre) -> None:
-        dc.fail("users.getUsers", code=420, message=f"FLOOD_WAIT_{FLOOD_WAIT_SECONDS}")
+        dc.fail("users.getUsers", code=420, message=f"FLOOD_WAIT_{self._flood_wait_seconds}")
 
     async def _outage(self, dc: DataCentre) -> None:
         await dc.stop_listening()

@@ -48,8 +48,8 @@ def bundle(directory: Path) -> None:
     _run(node, str(RENDER / "build.mjs"), str(directory / "page.js"))
 
 
-def draw(dashboard: dict[str, Any], answers: dict[str, Any], picture: Path, directory: Path) -> Drawn:
-    """Draw a dashboard with what Prometheus answered, with the program in a directory, and write the picture."""
+def draw(dashboard: dict[str, Any], answers: dict[str, Any], directory: Path, picture: Path | None) -> Drawn:
+    """Draw a dashboard with what Prometheus answered, with the program in a directory, and write a picture if asked."""
     chromium = need("chromium")
     page = directory / "page.html"
     page.write_text(_PAGE.format(dashboard=_inline(dashboard), answers=_inline(answers)), encoding="utf-8")
@@ -65,7 +65,8 @@ def draw(dashboard: dict[str, Any], answers: dict[str, Any], picture: Path, dire
         f"--window-size={WIDTH},{height}",
         "--virtual-time-budget=4000",
     ]
-    _run(*browse, f"--screenshot={picture}", page.as_uri())
+    if picture:
+        _run(*browse, f"--screenshot={picture}", page.as_uri())
     shown = _run(*browse, "--dump-dom", page.as_uri())
     ink = {int(panel): int(amount) for panel, amount in re.findall(r'data-panel="(\d+)" data-ink="(\d+)"', shown)}
     return Drawn(re.findall(r'data-fault="([^"]*)"', shown), ink)

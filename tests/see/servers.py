@@ -18,6 +18,7 @@ from tests.see.files import ALERTMANAGER, RULES, load
 from tests.see.tools import need
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
@@ -157,40 +158,49 @@ async def _both(directory: Path, targets: Mapping[str, Mapping[str, str]], told_
             f"--storage.path={directory}/alertmanager",
             f"--web.listen-address=127.0.0.1:{alertmanager}",
             "--cluster.listen-address=",
-        ),
+        ) as first,
         _process(
             directory / "prometheus.log",
             need("prometheus"),
             f"--config.file={directory}/prometheus.yaml",
             f"--storage.tsdb.path={directory}/prometheus",
             f"--web.listen-address=127.0.0.1:{prometheus}",
-        ),
+        ) as second,
         aiohttp.ClientSession() as http,
     ):
-        for port in (alertmanager, prometheus):
-            await _ready(http, f"http://127.0.0.1:{port}/-/ready")
+        await _ready(http, f"http://127.0.0.1:{alertmanager}/-/ready", first, directory / "alertmanager.log")
+        await _ready(http, f"http://127.0.0.1:{prometheus}/-/ready", second, directory / "prometheus.log")
         yield Prometheus(f"http://127.0.0.1:{prometheus}", http)
 
 
 @asynccontextmanager
-async def _process(log: Path, *words: str) -> AsyncIterator[None]:
+async def _process(log: Path, *words: str) -> AsyncIterator[Process]:
     with log.open("wb") as told:
         process = await asyncio.create_subprocess_exec(*words, stdout=told, stderr=subprocess.STDOUT)
         try:
-            yield
+            yield process
         finally:
-            process.terminate()
+            if process.returncode is None:
+                process.terminate()
             await process.wait()
 
 
-async def _ready(http: aiohttp.ClientSession, url: str) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            with contextlib.suppress(aiohttp.ClientError):
-                async with http.get(url) as answer:
-                    if answer.ok:
-                        return
-            await asyncio.sleep(0.1)
+async def _ready(http: aiohttp.ClientSession, url: str, process: Process, log: Path) -> None:
+    """Wait until a server answers; if it ends or is late, fail with its log."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            while process.returncode is None:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with http.get(url) as answer:
+                        if answer.ok:
+                            return
+                await asyncio.sleep(0.1)
+    raise AssertionError(_post_mortem(process, log))
+
+
+def _post_mortem(process: Process, log: Path) -> str:
+    what = "is not ready" if process.returncode is None else f"ended with exit code {process.returncode}"
+    return f"{log.stem} {what}:\n{log.read_text(encoding='utf-8')}"
 
 
 def free_port() -> int:
