@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-metrics test coverage soak figures components pictures lint docs lock wheel-test clean
+.PHONY: help setup demo demo-metrics test coverage soak figures components pictures lint docs lock wheel-test scan clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ lock: setup ## pin the newest allowed dependencies, with hashes, in requirements
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-annotate --no-header --upgrade --extra proxy --group dev -c requirements/run.txt \
 	    pyproject.toml -o requirements/dev.txt
+	for group in build scan; do \
+	    $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	        --no-emit-find-links --no-annotate --no-header --upgrade --group $$group -o requirements/$$group.txt || exit 1; \
+	done
 
 wheel-test: setup ## build the wheel, install it alone, and run the demo from it
 	rm -rf build/wheel-test
@@ -77,6 +81,18 @@ wheel-test: setup ## build the wheel, install it alone, and run the demo from it
 	cd build/wheel-test && timeout --preserve-status --signal=INT 10 venv/bin/telethon-sidecar demo --port 0 > demo.log
 	grep -q telegram_startup_complete build/wheel-test/demo.log
 	grep -q telegram_disconnected build/wheel-test/demo.log
+
+# One folder for each thing that a user may apply.
+BUILT := $(sort $(patsubst %/kustomization.yaml,%,$(shell grep -l '^kind: Kustomization' deploy/k8s/*/kustomization.yaml \
+    deploy/k8s/*/*/kustomization.yaml)))
+
+scan: setup ## look for risky settings in the manifests and the Dockerfile with checkov
+	rm -rf build/manifests && mkdir -p build/manifests
+	for each in $(BUILT); do kubectl kustomize $$each > build/manifests/$$(basename $$each).yaml || exit 1; done
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python build/scan
+	$(BIN)/uv pip install --quiet --python build/scan/bin/python --require-hashes -r requirements/scan.txt
+	build/scan/bin/checkov --config-file .checkov.yaml --directory build/manifests
+	build/scan/bin/checkov --config-file .checkov.yaml --file Dockerfile
 
 clean: ## remove everything that the other targets made
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
