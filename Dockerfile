@@ -7,27 +7,27 @@ ARG PYTHON_TAG=3.13-slim-bookworm
 
 FROM docker.io/library/python:${PYTHON_TAG} AS build
 
-# pip's own cache would only make a layer larger; it compiles below, all at once.
-ENV PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 
-# What changes seldom comes first. Every package is pinned with its hash, what builds the wheel included.
+# What changes seldom comes first. Every package is pinned with its hash, those that build wheels included: some packages
+# are published as source only.
 COPY requirements/build.txt requirements/run.txt requirements/
 RUN python -m venv /opt/build && \
     /opt/build/bin/pip install --require-hashes -r requirements/build.txt && \
-    python -m venv /opt/telethon-sidecar && \
-    /opt/telethon-sidecar/bin/pip install --require-hashes -r requirements/run.txt
+    /opt/build/bin/pip wheel --no-build-isolation --use-pep517 --require-hashes -r requirements/run.txt -w /wheels
 
 COPY pyproject.toml README.md LICENSE ./
 COPY sidecar sidecar
-RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . && \
-    /opt/telethon-sidecar/bin/pip install --no-deps --no-index /wheel/*.whl && \
-    /opt/telethon-sidecar/bin/pip uninstall --yes pip && \
-    rm -f /opt/telethon-sidecar/bin/activate* /opt/telethon-sidecar/bin/Activate*
+# Without pip, which nothing needs in there.
+RUN /opt/build/bin/pip wheel --no-build-isolation --no-deps -w /wheels . && \
+    python -m venv --without-pip /opt/telethon-sidecar && \
+    /opt/build/bin/pip --python /opt/telethon-sidecar/bin/python install --no-compile --no-index --no-deps /wheels/*.whl
 
 # Bytecode, for without it Telethon costs 121 MiB instead of 49, and every start takes seconds. "unchecked": the files of
-# an image never change, so nothing needs to compare times.
-RUN /opt/telethon-sidecar/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/telethon-sidecar/lib
+# an image never change, and times do when they are copied, which would make all of it void. "-f" replaces what pip or the
+# base has compiled with times in it.
+RUN /opt/telethon-sidecar/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/telethon-sidecar/lib
 
 
 FROM docker.io/library/python:${PYTHON_TAG}
@@ -44,7 +44,7 @@ LABEL org.opencontainers.image.title="telethon-sidecar" \
 
 # The base image ships the standard library without bytecode. What is tests, installers and windows is left as it is.
 RUN python -c "import sysconfig; print(sysconfig.get_path('stdlib'))" > /tmp/stdlib && \
-    python -m compileall -q --invalidation-mode unchecked-hash \
+    python -m compileall -q -f --invalidation-mode unchecked-hash \
         -x '/(test|tests|idlelib|ensurepip|lib2to3|tkinter|turtledemo|(site|dist)-packages)/' "$(cat /tmp/stdlib)" && \
     rm /tmp/stdlib
 

@@ -6,7 +6,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-metrics test coverage soak figures components pictures lint docs lock wheel-test scan clean
+.PHONY: help setup demo demo-metrics test coverage soak figures components pictures lint docs lock wheel-test scan
+.PHONY: image-test clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +94,9 @@ scan: setup ## look for risky settings in the manifests and the Dockerfile with 
 	$(BIN)/uv pip install --quiet --python build/scan/bin/python --require-hashes -r requirements/scan.txt
 	build/scan/bin/checkov --config-file .checkov.yaml --directory build/manifests
 	build/scan/bin/checkov --config-file .checkov.yaml --file Dockerfile
+
+image-test: setup ## build the image without a daemon and run it as Kubernetes would (Debian, as root; about 3 minutes)
+	PYTHON=$(BIN)/python tools/image-test.sh
 
 clean: ## remove everything that the other targets made
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
