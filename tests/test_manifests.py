@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -42,9 +43,7 @@ def workload(name: str) -> Resource:
 
 def monitors() -> list[Resource]:
     """Return everything that is for the Prometheus operator."""
-    found = [resource for name in BUILDS for resource in built(name) if resource["apiVersion"] == OPERATOR]
-    rules = K8S / "prometheusrule.yaml"
-    return [*found, *(yaml.safe_load_all(rules.read_text(encoding="utf-8")) if rules.exists() else [])]
+    return [resource for name in BUILDS for resource in built(name) if resource["apiVersion"] == OPERATOR]
 
 
 # ------------------------------------------------------------------------------------------------------------- valid
@@ -53,7 +52,7 @@ def monitors() -> list[Resource]:
 def test_everything_is_built() -> None:
     """No directory escapes the tests below."""
     assert EXAMPLES == ["examples/beside-application", "examples/fleet", "examples/keeper"]
-    assert set(BUILDS) - set(EXAMPLES) == {"admission", "monitoring", "network-policy", "service-monitor"}
+    assert set(BUILDS) - set(EXAMPLES) == {"admission", "alerts", "monitoring", "network-policy", "service-monitor"}
 
 
 @pytest.mark.parametrize("name", BUILDS)
@@ -84,7 +83,7 @@ def _judge(resources: list[Resource]) -> list[str]:
 def test_the_operator_would_take_its_resources() -> None:
     """Every resource for the Prometheus operator is valid and has no unknown key."""
     resources = monitors()
-    assert {"PodMonitor", "ServiceMonitor"} <= {resource["kind"] for resource in resources}
+    assert {"PodMonitor", "ServiceMonitor", "PrometheusRule"} == {resource["kind"] for resource in resources}
     assert _judge(resources) == []
 
 
@@ -163,6 +162,17 @@ async def test_scraping_and_policies_name_what_is_there() -> None:
     assert "/metrics" in await _answered_paths()
     assert [(port["name"], port["targetPort"]) for port in service["spec"]["ports"]] == [("ops", 9877)]
     assert [port["port"] for port in network["spec"]["ingress"][0]["ports"]] == [9877]
+
+
+def test_the_alerts_know_the_jobs() -> None:
+    """The operator names the job after what scrapes; of a silent process the job is all that an alert can ask for."""
+    pod, service_monitor = the("PodMonitor", built("monitoring")), the("ServiceMonitor", built("service-monitor"))
+    assert "jobLabel" not in pod["spec"] | service_monitor["spec"]
+    jobs = [f"any/{pod['metadata']['name']}", the("Service", built("service-monitor"))["metadata"]["name"]]
+    rules = the("PrometheusRule", built("alerts"))["spec"]["groups"][0]["rules"]
+    asked = {pattern for rule in rules for pattern in re.findall(r'job=~"([^"$]+)"', rule["expr"])}
+    assert asked
+    assert all(re.fullmatch(pattern, job) for pattern in asked for job in jobs)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

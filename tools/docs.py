@@ -67,7 +67,7 @@ def generated() -> dict[Path, str]:
     pages = {
         ROOT / "docs" / "metrics.md": metrics_page(),
         ROOT / "docs" / "settings.md": settings_page(),
-        ROOT / "deploy" / "k8s" / "prometheusrule.yaml": prometheus_rule(),
+        ROOT / "deploy" / "k8s" / "alerts" / "prometheusrule.yaml": prometheus_rule(),
     }
     return pages | {path: with_blocks(path, path.read_text(encoding="utf-8"), blocks[path]) for path in blocks}
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
 RULES_TEST = ROOT / "deploy" / "prometheus" / "rules_test.yaml"
 ALERTMANAGER = ROOT / "deploy" / "prometheus" / "alertmanager.yaml"
-PROMETHEUS_RULE = ROOT / "deploy" / "k8s" / "prometheusrule.yaml"
+PROMETHEUS_RULE = ROOT / "deploy" / "k8s" / "alerts" / "prometheusrule.yaml"
 DASHBOARDS = ROOT / "grafana" / "dashboards"
 RUNBOOK = ROOT / "docs" / "runbook.md"
 
