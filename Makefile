@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-metrics test coverage soak figures components pictures lint docs lock wheel-test scan
+.PHONY: help setup demo demo-metrics test quick coverage soak figures components schemas pictures lint docs lock wheel-test scan
 .PHONY: image-test clean
 
 help: ## say what there is
@@ -31,11 +31,17 @@ demo-metrics: setup ## the demo with a Prometheus beside it that has the alerts,
 components: ## install Grafana's own components, to draw the dashboards with (npm)
 	npm ci --prefix grafana/render --legacy-peer-deps --no-audit --no-fund --loglevel=error
 
+schemas: ## install the schemas of the Prometheus operator, to check the manifests with (npm)
+	npm ci --prefix tools/crds --no-audit --no-fund --loglevel=error
+
 pictures: setup components ## draw the pictures of the dashboards anew (needs prometheus, alertmanager, chromium, npm)
 	SEE_PICTURES=$(CURDIR)/docs/images $(BIN)/python -m pytest -q tests/see/test_proof.py
 
 test: setup ## run all tests
 	$(BIN)/python -m pytest
+
+quick: setup ## run all tests but the slow ones
+	$(BIN)/python -m pytest -q -m 'not slow'
 
 coverage: setup ## run all tests but the slow ones and demand 95 % branch coverage
 	rm -f .coverage .coverage.*
