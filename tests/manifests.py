@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
+
+from tests.needed import need
 
 ROOT = Path(__file__).resolve().parent.parent
 K8S = ROOT / "deploy" / "k8s"
@@ -30,25 +29,10 @@ BUILDS = sorted(
 EXAMPLES = [name for name in BUILDS if name.startswith("examples/")]
 
 
-def needs(program: str) -> str:
-    """Return where a program is. Without it the test is skipped, but not in CI: there it fails."""
-    found = shutil.which(program)
-    if found is None:
-        missing(f"{program} is not on this machine")
-    return found or ""
-
-
-def missing(what: str) -> None:
-    """Skip a test for want of something; fail in CI, which must have everything."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
-
-
 @cache
 def build(directory: Path) -> list[Resource]:
     """Build a directory with kustomize."""
-    kubectl = needs("kubectl")
+    kubectl = need("kubectl")
     done = subprocess.run([kubectl, "kustomize", directory], check=False, capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr  # a deprecated field is a fault, too

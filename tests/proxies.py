@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import signal
 import socket
 from typing import TYPE_CHECKING, Self
 
-import pytest
+from tests.needed import need
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,10 +35,7 @@ class RealProxy:
         Raises:
             OSError: the machine has no such address.
         """
-        if shutil.which(self.program) is None:
-            told = f"{self.program} is not installed (Debian package {self.program})"
-            assert os.environ.get("CI") != "true", told
-            pytest.skip(told)
+        need(self.program)
         self._directory = directory
         self._locked = locked
         self._process: asyncio.subprocess.Process | None = None

@@ -21,7 +21,8 @@ from sidecar.http.server import SHUTDOWN_SECONDS
 from sidecar.journal import Journal
 from sidecar.link import CUT_SECONDS
 from sidecar.settings import Settings, environment_name
-from tests.manifests import BUILDS, EXAMPLES, K8S, NAME, ROOT, build, built, missing, needs, pod_of, sidecar_of, the
+from tests.manifests import BUILDS, EXAMPLES, K8S, NAME, ROOT, build, built, pod_of, sidecar_of, the
+from tests.needed import missing, need
 from tests.test_credentials import session_string, shown
 
 if TYPE_CHECKING:
@@ -68,9 +69,9 @@ def test_the_api_server_would_take_it(name: str, version: str) -> None:
 
 
 def _judge(resources: list[Resource]) -> list[str]:
-    node = needs("node")
+    node = need("node")
     if not (CRDS / "node_modules").exists():
-        missing("the operator's schemas are not installed: npm ci --prefix tools/crds")
+        missing("the operator's schemas are not installed: make schemas")
     done = subprocess.run(  # noqa: S603
         [node, str(CRDS / "check.mjs")], input=json.dumps(resources), check=False, capture_output=True, text=True
     )

@@ -1,9 +1,7 @@
 """The metrics: what is exposed from the start, and what each event moves."""
 
-import os
 import platform
 import re
-import shutil
 import subprocess
 from importlib.metadata import version
 from itertools import count
@@ -37,6 +35,7 @@ from sidecar.state import (
     Stopping,
     advance,
 )
+from tests.needed import need
 
 NOW = 1_000_000.0
 ANN = Identity(user_id=7, is_bot=False, username="ann", first_name="Ann", last_name="Lee", phone="491701234567")
@@ -273,11 +272,7 @@ def test_nothing_that_happens_adds_a_series(metrics: Metrics, registry: Collecto
 
 def test_promtool_has_no_complaint(metrics: Metrics, registry: CollectorRegistry) -> None:
     """Prometheus's own check finds nothing wrong with names, types and help, before and after every event."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        if os.environ.get("CI"):
-            pytest.fail("promtool is not installed; in CI this check may not be left out")
-        pytest.skip("promtool is not installed")
+    promtool = need("promtool")
     for events in ([], everything()):
         for event, state in events:
             metrics(event, after(event, state))

@@ -8,8 +8,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.needed import missing, need
 from tests.see.files import ROOT
-from tests.see.tools import missing, need
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def bundle(directory: Path) -> None:
     """Put the program that draws into a directory."""
     node = need("node")
     if not (RENDER / "node_modules").is_dir():
-        missing("grafana/render has no node_modules: npm ci --prefix grafana/render")
+        missing("Grafana's components are not installed: make components")
     _run(node, str(RENDER / "build.mjs"), str(directory / "page.js"))
 
 

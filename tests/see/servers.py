@@ -14,8 +14,8 @@ import aiohttp
 import yaml
 from aiohttp import web
 
+from tests.needed import need
 from tests.see.files import ALERTMANAGER, RULES, load
-from tests.see.tools import need
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

@@ -11,9 +11,10 @@ from contextlib import suppress
 import aiohttp
 import pytest
 
+from tests.needed import need
 from tests.see.files import ROOT, rules
 from tests.see.servers import Prometheus, free_port
-from tests.see.tools import need, run_tool
+from tests.see.tools import run_tool
 
 
 @pytest.mark.slow

@@ -1,40 +1,12 @@
-"""The programs that these tests need. A laptop may lack them; CI may not."""
+"""Running programs to their end: those of Prometheus, and our own."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
-
-PACKAGES = {
-    "promtool": "prometheus",
-    "prometheus": "prometheus",
-    "amtool": "prometheus-alertmanager",
-    "prometheus-alertmanager": "prometheus-alertmanager",
-    "chromium": "chromium",
-    "node": "nodejs",
-}
-"""Program → the Debian package that has it."""
-
-
-def need(program: str) -> str:
-    """Return the path of a program; without it skip the test, or fail it in CI."""
-    path = shutil.which(program)
-    if path is None:
-        missing(f"{program} is not installed: apt-get install {PACKAGES[program]}")
-    return path
-
-
-def missing(what: str) -> NoReturn:
-    """Skip the test for something that is missing; in CI fail it."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what} (in CI this check may not be left out)")
-    pytest.skip(what)
+from tests.needed import need
 
 
 def run_tool(name: str) -> tuple[int, str]:
