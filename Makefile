@@ -105,4 +105,5 @@ image-test: setup ## build the image without a daemon and run it as Kubernetes w
 	PYTHON=$(BIN)/python tools/image-test.sh
 
 clean: ## remove everything that the other targets made
-	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache \
+	    grafana/render/node_modules tools/crds/node_modules

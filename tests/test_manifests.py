@@ -284,8 +284,11 @@ def test_the_pods_are_restricted(name: str) -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_secrets_are_files_and_can_change(name: str) -> None:
-    """No Secret is a variable, and none is mounted in the way that never changes."""
-    container = sidecar_of(pod_of(workload(name)))
+    """No Secret is a variable, none is mounted in the way that never changes, and the numeric user can read it."""
+    pod = pod_of(workload(name))
+    container = sidecar_of(pod)
+    (volume,) = (v for v in pod["volumes"] if v["name"] == f"{NAME}-secret")
+    assert [source["defaultMode"] for kind, source in volume.items() if kind != "name"] == [0o444]
     assert "envFrom" not in container
     assert all("secretKeyRef" not in entry.get("valueFrom", {}) for entry in container["env"])
     assert all("subPath" not in mount and "subPathExpr" not in mount for mount in container["volumeMounts"])
