@@ -116,6 +116,18 @@ def test_a_fleet_whose_pods_share_a_session_is_refused() -> None:
     assert len(refusals(fleet)) == 1
 
 
+@pytest.mark.parametrize(
+    "hides", [{"env": [{"name": "SESSION_STRING", "value": "1"}]}, {"envFrom": [{"secretRef": {"name": "all"}}]}]
+)
+def test_a_fleet_whose_own_sessions_are_hidden_is_refused(hides: Resource) -> None:
+    """A variable wins over a file, and is the same in every pod."""
+    fleet = example("examples/fleet")
+    (container,) = (c for c in pod_of(fleet)["initContainers"] if c["name"] == NAME)
+    container["env"] += hides.pop("env", [])
+    container |= hides
+    assert len(refusals(fleet)) == 1
+
+
 def test_the_second_pod_of_a_scaled_stateful_set_is_refused() -> None:
     """Scaling through the subresource shows in the pods alone."""
     (message,) = refusals(pod("examples/beside-application", 1))

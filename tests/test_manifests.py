@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ipaddress
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import yaml
 from aiohttp import web
 
 from sidecar.cli import main
+from sidecar.commands.checks import OTHERS
 from sidecar.credentials import CREDENTIAL_FILES, CredentialSource
 from sidecar.http.ops import ops_app
 from sidecar.http.server import SHUTDOWN_SECONDS
@@ -304,9 +306,12 @@ def test_the_network_policy_lets_out_to_names_and_telegram_only() -> None:
     names, telegram = spec["egress"]
     assert {(p["protocol"], p["port"]) for p in names["ports"]} == {("UDP", 53), ("TCP", 53)}
     assert telegram["ports"] == [{"protocol": "TCP", "port": 443}]
-    blocks = [peer["ipBlock"]["cidr"] for peer in telegram["to"]]
+    blocks = [ipaddress.ip_network(peer["ipBlock"]["cidr"]) for peer in telegram["to"]]
     assert len(blocks) == len(set(blocks)) == 14
-    assert not {"0.0.0.0/0", "::/0"} & set(blocks)
+    assert all(block.prefixlen >= 20 for block in blocks)  # nothing as wide as the Internet
+    for _, host, port in (*OTHERS[False], *OTHERS[True]):
+        assert any(ipaddress.ip_address(host) in block for block in blocks)
+        assert port == telegram["ports"][0]["port"]
 
 
 # ------------------------------------------------------------------------------------------------- the component's use

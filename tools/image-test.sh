@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the image and runs it as Kubernetes would, without a daemon, a registry or a cluster: `make image-test`.
 #
-# Needs root, kubectl, and Debian's buildah, podman, runc, mmdebstrap and catatonit; says what is missing and ends with 77 if it cannot run.
+# Needs root, kubectl, and Debian's buildah, podman, runc, mmdebstrap and catatonit. Where the machine cannot do it, it says
+# what is missing and ends with 77.
 # The base image is not to be had without a registry. A Debian of the same release with Debian's Python stands in under
 # its name, so what is tested is the Dockerfile and the daemon, and not the base's own Python.
 #
@@ -43,7 +44,9 @@ pod() { podman "${STORE[@]}" "$@"; }
 
 cleanup() {
     status=$?
-    [ "$status" = 0 ] || pod logs "$NAME" 2> /dev/null | tail -20 || true
+    if [ "$status" != 0 ]; then
+        for each in "$NAME" telethon-keeper-telethon-sidecar; do pod logs "$each" 2> /dev/null | tail -20 || true; done
+    fi
     pod rm --force --time 0 "$NAME" > /dev/null 2>&1 || true
     pod play kube --down "$WORK/keeper.yaml" > /dev/null 2>&1 || true
     if [ -n "${SIMULATOR_PID:-}" ]; then kill "$SIMULATOR_PID" 2> /dev/null || true; fi
@@ -70,6 +73,15 @@ if [ -n "$ca" ]; then mounts+=(--volume "$(realpath "$ca"):/etc/image-test-ca.cr
     | grep -v file: | sed -E 's/^[^.]*\.([a-z-]+)=.(.*).$/\1 = \2/' > "$WORK/indexes" || true
 { echo "[global]"; cat "$WORK/indexes"; if [ -n "$ca" ]; then echo "cert = /etc/image-test-ca.crt"; fi; } > "$WORK/pip.conf"
 mounts+=(--volume "$WORK/pip.conf:/etc/pip.conf:ro")
+# Whether this machine lets containers do what Kubernetes does, and reach the package index, is not the image's merit.
+pod run --rm --read-only --cap-drop=all --security-opt no-new-privileges --network host "$BASE" true \
+    || cannot "podman cannot run a container here"
+probe=$(buildah "${STORE[@]}" from --pull-never --signature-policy "$WORK/policy.json" "$BASE")
+buildah "${STORE[@]}" run --isolation chroot "${mounts[@]}" "$probe" -- sh -c \
+    'python -m venv /tmp/venv && /tmp/venv/bin/pip download --quiet --no-deps --no-cache-dir --dest /tmp idna' > /dev/null \
+    || cannot "pip reaches no package index from a container"
+buildah "${STORE[@]}" rm "$probe" > /dev/null
+
 begun=$(now)
 buildah "${STORE[@]}" build --quiet --layers --isolation chroot --pull-never --signature-policy "$WORK/policy.json" \
     --format docker "${mounts[@]}" --build-arg VERSION=test --tag "$IMAGE" . > /dev/null
@@ -149,7 +161,7 @@ print(yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", **template}))
 pod play kube "$WORK/keeper.yaml" > /dev/null
 "$PYTHON" -m sidecar wait --for ready --timeout 60s --port "$PORT"
 keeper=telethon-keeper-telethon-sidecar
-pod inspect --format '{{.HostConfig.ReadonlyRootfs}} {{.Config.User}} {{.HostConfig.SecurityOpt}}' "$keeper"
+[ "$(pod inspect --format '{{.HostConfig.ReadonlyRootfs}} {{.Config.User}}' "$keeper")" = "true 65532:65532" ]
 pod exec "$keeper" touch /var/lib/telethon-sidecar/written
 pod stop --time 15 "$keeper" > /dev/null
 code=$(pod inspect --format '{{.State.ExitCode}}' "$keeper")
