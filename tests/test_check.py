@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from telethon.tl import types
 
 from sidecar.commands import checks
 from sidecar.commands.check import EX_FAILURES, EX_WARNINGS, examine, exit_code
 from sidecar.commands.checks import Status
 from sidecar.session import SessionFacts
 from sidecar.simulator import DataCentre
+from sidecar.simulator.chats import Member
 from sidecar.simulator.secret import MountedSecret
 from tests.daemon import Daemon
 from tests.proxies import USER, Microsocks, RealProxy, Tinyproxy
@@ -279,56 +279,41 @@ async def test_a_daemon_that_holds_the_session(
         assert (code, found["connection"][0]) == (0, "ok")
 
 
-def channel(**facts: Any) -> types.Channel:
-    """Make a channel as an account sees it."""
-    return types.Channel(
-        **{
-            "id": 77,
-            "title": "News",
-            "username": "news",
-            "photo": types.ChatPhotoEmpty(),
-            "date": None,
-            "broadcast": True,
-        }
-        | {"access_hash": 1}
-        | facts
-    )
-
-
 @pytest.mark.parametrize(
-    ("facts", "status", "what"),
+    ("member", "group", "status", "what"),
     [
-        pytest.param({"creator": True}, "ok", "'News': creator; may post", id="creator"),
+        pytest.param(Member(creator=True), {}, "ok", "'News': creator; may post", id="creator"),
         pytest.param(
-            {"admin_rights": types.ChatAdminRights(post_messages=True, edit_messages=True)},
+            Member.editor(delete=False),
+            {},
             "ok",
             "'News': administrator: post_messages, edit_messages; may post",
             id="admin",
         ),
         pytest.param(
-            {"admin_rights": types.ChatAdminRights(delete_messages=True)},
+            Member.editor(post=False, edit=False),
+            {},
             "failed",
             "'News': administrator: delete_messages; may not post",
             id="admin-without-the-right",
         ),
-        pytest.param({}, "failed", "'News': member; may not post", id="reader"),
-        pytest.param({"left": True}, "failed", "'News': not a member; may not post", id="left"),
-        pytest.param({"broadcast": None, "megagroup": True}, "ok", "'News': member; may post", id="group"),
+        pytest.param(Member(), {}, "failed", "'News': member; may not post", id="reader"),
+        pytest.param(Member(left=True), {}, "failed", "'News': not a member; may not post", id="left"),
+        pytest.param(Member(), {"megagroup": True}, "ok", "'News': member; may post", id="group"),
+        pytest.param(Member.muted(), {"megagroup": True}, "failed", "'News': member; may not post", id="muted"),
         pytest.param(
-            {
-                "broadcast": None,
-                "megagroup": True,
-                "default_banned_rights": types.ChatBannedRights(until_date=None, send_messages=True),
-            },
+            Member(),
+            {"megagroup": True, "nobody_writes": True},
             "failed",
             "'News': member; may not post",
             id="muted-group",
         ),
     ],
 )
-async def test_the_channel(patient: Patient, facts: dict[str, Any], status: str, what: str) -> None:
+async def test_the_channel(patient: Patient, member: Member, group: dict[str, Any], status: str, what: str) -> None:
     """Whether the account may post is told with why."""
-    patient.dc.channels["news"] = channel(**facts)
+    members = {patient.session.account.user_id: member}
+    patient.dc.chats.add_channel("news", title="News", members=members, **group)
     code, found = await patient.check(CHANNEL_URL="https://t.me/news")
     assert (code, *found["channel"][:2]) == (0 if status == "ok" else EX_FAILURES, status, what)
 

@@ -38,6 +38,7 @@ class Connection(asyncio.Protocol):
         self._sessions: dict[Session, Dialogue] = {}  # with the MTProto session that each used last
         self._silent = False
         self._untouched = True  # no packet has come yet
+        self._late: set[asyncio.TimerHandle] = set()  # answers of calls that take their time
         self._drop_delay = 0.0
         self._drop: asyncio.TimerHandle | None = None
         self.gone: asyncio.Future[None] = self._loop.create_future()
@@ -74,6 +75,8 @@ class Connection(asyncio.Protocol):
         """The socket is closed, by whomever."""
         self._outbox.close()
         self._cancel_drop()
+        for timer in self._late:
+            timer.cancel()
         for session in self._sessions:
             session.detach(self)
         self._dc.dismiss(self)
@@ -133,9 +136,27 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
         return True
 
+    def listens(self, session: "Session", but: Dialogue | None = None) -> bool:
+        """Whether updates of this key are wanted here, by another MTProto session than `but`."""
+        dialogue = self._sessions[session]
+        return dialogue.wants_updates and dialogue is not but
+
     def push(self, session: "Session", update: bytes) -> None:
         """Send something that the client has not asked for."""
+        if self._dc.levers.lose_updates > 0:
+            self._dc.levers.lose_updates -= 1
+            return
         self._put(session, self._sessions[session], [Reply(update, content_related=True, answer=False)])
+
+    def reply_later(self, session: "Session", dialogue: Dialogue, reply: Reply, delay: float) -> None:
+        """Send an answer after so many seconds of loop time; others may overtake it. Closing drops it."""
+
+        def put() -> None:
+            self._late.discard(timer)
+            self._put(session, dialogue, [reply])
+
+        timer = self._loop.call_later(delay, put)
+        self._late.add(timer)
 
     def send_truncated(self) -> None:
         """Send the first half of a frame and then FIN."""

@@ -14,17 +14,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from sidecar.simulator import frames
+from sidecar.simulator.chats import Chats
 from sidecar.simulator.connection import Connection
+from sidecar.simulator.flood import Flood
 from sidecar.simulator.levers import Levers
 from sidecar.simulator.listener import Listener
 from sidecar.simulator.methods import METHODS
-from sidecar.simulator.plan import Failure, Plan, RawAnswer
+from sidecar.simulator.naming import METHOD_NAMES
+from sidecar.simulator.plan import Failure, Mishap, Plan, RawAnswer
 from sidecar.simulator.session import Account, Session
 
 if TYPE_CHECKING:
     import socket
-
-    from telethon.tl import types
 
     from sidecar.simulator.methods.table import Method
 
@@ -63,8 +64,10 @@ class DataCentre:
         """Answers a packet that no key encrypts, with None for -404. Set by `login.LogIn`; else all get -404."""
         self.sessions: dict[int, Session] = {}
         """The keys that are known, by identifier."""
-        self.channels: dict[str, types.Channel] = {}
-        """The channels that exist, by user name in small letters, as every account sees them."""
+        self.chats = Chats(self)
+        """The people and places that exist, and everything that was written there."""
+        self.floods: dict[str, Flood] = {}
+        """Methods that are held back, by `flood`."""
         self.accepted = 0
         """TCP connections accepted so far."""
         self.requests: Counter[str] = Counter()
@@ -151,8 +154,44 @@ class DataCentre:
         self.plan.add(answer)
         return answer
 
+    def lose_answers(self, method: str, times: int | None = 1) -> Mishap:
+        """Execute the next calls of a method without an answer; the connection stays.
+
+        Raises:
+            ValueError: Telegram has no such method.
+        """
+        return self._mishap(Mishap(method=method, times=times, lost=True))
+
+    def drop(self, method: str, times: int | None = 1) -> Mishap:
+        """Execute the next calls of a method, and send RST on their connection instead of an answer.
+
+        Raises:
+            ValueError: Telegram has no such method.
+        """
+        return self._mishap(Mishap(method=method, times=times, reset=True))
+
+    def slow(self, method: str, seconds: float, times: int | None = 1) -> Mishap:
+        """Execute the next calls of a method, and answer each only after so many seconds of loop time.
+
+        Until then a message that is sent so counts as in flight: a repeat of its random_id is RANDOM_ID_DUPLICATE.
+
+        Raises:
+            ValueError: Telegram has no such method.
+        """
+        return self._mishap(Mishap(method=method, times=times, seconds=seconds))
+
+    def flood(self, method: str, seconds: float) -> None:
+        """Answer a method by FLOOD_WAIT_n, with what is left of so many seconds of loop time, until they are over.
+
+        Raises:
+            ValueError: Telegram has no such method.
+        """
+        if method not in METHOD_NAMES:
+            raise ValueError(f"{method!r} is not a method of Telegram; names are like 'messages.sendMessage'")
+        self.floods[method] = Flood(asyncio.get_running_loop().time() + seconds)
+
     def clear_failures(self, method: str | None = None) -> None:
-        """Forget what `fail` and `answer_raw` planned, for one method or for all."""
+        """Forget what `fail`, `answer_raw`, `lose_answers`, `drop` and `slow` planned, for one method or for all."""
         self.plan.clear(method)
 
     def force_bad_salt(self) -> None:
@@ -242,6 +281,10 @@ class DataCentre:
     def dismiss(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
         self._connections.pop(connection, None)
+
+    def _mishap(self, mishap: Mishap) -> Mishap:
+        self.plan.add(mishap)
+        return mishap
 
     def _open(self) -> list[Connection]:
         return [connection for connection in self._connections if connection.alive]

@@ -38,6 +38,9 @@ class Dialogue:
         self.server = ServerSequence()
         self.announced = False
         """Whether new_session_created has been sent."""
+        self.wants_updates = False
+        """Whether a call has come outside invokeWithoutUpdates: without one, Telegram sends no updates.
+        Source: https://core.telegram.org/method/invokeWithoutUpdates"""
 
     def pack(self, replies: list[Reply], salt: int, now: float) -> Envelope:
         """Number the replies and put them into one envelope, in a container if there are several."""

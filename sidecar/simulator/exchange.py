@@ -20,6 +20,7 @@ from telethon.tl.core import GzipPacked
 from sidecar.simulator import rpc, service
 from sidecar.simulator.dialogue import CONTAINER_ID, Dialogue, Reply
 from sidecar.simulator.naming import method_name
+from sidecar.simulator.plan import RawAnswer
 from sidecar.simulator.sequence import Fault
 
 if TYPE_CHECKING:
@@ -106,21 +107,30 @@ class Exchange:
         elif type(request) in service.HANDLERS:
             self._service(msg_id, request)
         else:
-            self._result(msg_id, rpc.answer(request, self.session, self.dc))
+            self._call(msg_id, request)
 
     def _service(self, msg_id: int, request: Any) -> None:
         if isinstance(request, TLRequest):
             name = method_name(request)
             self.dc.requests[name] += 1
-            if planned := self.dc.plan.take(name):
-                self._result(msg_id, planned)
+            planned = self.dc.plan.take(name)
+            if isinstance(planned, RawAnswer):
+                self._result(msg_id, planned.body)
                 return
         if reply := service.HANDLERS[type(request)](self, msg_id, request):
             self._replies.append(reply)
 
-    def _result(self, msg_id: int, body: bytes | None) -> None:
-        if body is not None:
-            self._replies.append(Reply(_RPC_RESULT.pack(_RPC_RESULT_ID, msg_id) + body, content_related=True))
+    def _call(self, msg_id: int, request: Any) -> None:
+        answer = rpc.answer(request, self.session, self.dialogue, self.dc)
+        if answer.reset:
+            self.connection.reset()
+        elif answer.body is not None and answer.delay:
+            self.connection.reply_later(self.session, self.dialogue, _rpc_result(msg_id, answer.body), answer.delay)
+        elif answer.body is not None:
+            self._result(msg_id, answer.body)
+
+    def _result(self, msg_id: int, body: bytes) -> None:
+        self._replies.append(_rpc_result(msg_id, body))
 
     def _reject(self, msg_id: int, seqno: int, fault: Fault) -> None:
         if fault is Fault.BAD_SALT:
@@ -135,6 +145,10 @@ class Exchange:
         # Before the answers, as Telegram does; it makes the client acknowledge, hence content-related.
         created = types.NewSessionCreated(first, self.dc.rng.getrandbits(63), self.session.salt)
         self._replies.insert(0, Reply(bytes(created), content_related=True, answer=False))
+
+
+def _rpc_result(msg_id: int, body: bytes) -> Reply:
+    return Reply(_RPC_RESULT.pack(_RPC_RESULT_ID, msg_id) + body, content_related=True)
 
 
 def _constructor(body: bytes) -> int | None:

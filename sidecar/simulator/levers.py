@@ -48,6 +48,12 @@ class Levers:
     lose_answers: int = 0
     """So many of the next RPCs are executed but not answered. Counts down."""
 
+    lose_updates: int = 0
+    """So many of the next updates that would be pushed never arrive, so that a client finds a gap. Counts down."""
+
+    refuse_repeats: bool = False
+    """Every repeated random_id is answered by 500 RANDOM_ID_DUPLICATE, not only while its first call is in flight."""
+
     garbage_on_accept: bytes = b""
     """Sent on a new connection before anything else."""
 

@@ -7,6 +7,7 @@ What the methods say is in `methods`. A planned answer goes before everything th
 """
 
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from telethon.tl import functions, types
@@ -14,9 +15,11 @@ from telethon.tl import functions, types
 from sidecar.simulator import service
 from sidecar.simulator.methods import Call, RpcFault
 from sidecar.simulator.naming import method_name
+from sidecar.simulator.plan import Mishap, RawAnswer
 
 if TYPE_CHECKING:
     from sidecar.simulator.datacentre import DataCentre
+    from sidecar.simulator.dialogue import Dialogue
     from sidecar.simulator.session import Session
 
 _VECTOR = struct.Struct("<Ii")
@@ -30,6 +33,7 @@ _WRAPPERS = (
     functions.InvokeAfterMsgsRequest,
 )
 _UNAUTHORISED = 401
+_NO_MISHAP = Mishap(method="ping")
 
 
 def error(code: int, message: str) -> bytes:
@@ -37,27 +41,46 @@ def error(code: int, message: str) -> bytes:
     return bytes(types.RpcError(code, message))
 
 
-def answer(request: Any, session: "Session", dc: "DataCentre") -> bytes | None:
-    """Execute a call; the bytes of its result or error, or None if a lever keeps it back."""
-    inner = _unwrap(request, session)
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What becomes of a call."""
+
+    body: bytes | None
+    """The bytes of its result or error; None if the client is not to hear of it."""
+    delay: float = 0.0
+    """Seconds of loop time until it is sent."""
+    reset: bool = False
+    """The connection is reset now."""
+
+
+def answer(request: Any, session: "Session", dialogue: "Dialogue", dc: "DataCentre") -> Answer:
+    """Execute a call, unless a lever or a plan keeps it back."""
+    inner, wants_updates = _unwrap(request, session)
+    dialogue.wants_updates |= wants_updates
     name = method_name(inner)
     dc.requests[name] += 1
     if dc.levers.answer_pings_only:
-        return None
-    body = dc.plan.take(name)
-    if body is None:
+        return Answer(None)
+    planned = dc.plan.take(name)
+    mishap = planned if isinstance(planned, Mishap) else _NO_MISHAP
+    if isinstance(planned, RawAnswer):
+        body = planned.body
+    else:
         try:
-            body = _serialise(_execute(inner, name, session, dc))
+            call = Call(inner, session, dc, dialogue, mishap.seconds)
+            body = _serialise(_execute(call, name))
         except RpcFault as fault:
             body = error(fault.code, fault.message)
     if dc.levers.lose_answers > 0:
         dc.levers.lose_answers -= 1
-        return None
-    return body
+        return Answer(None)
+    if mishap.lost or mishap.reset:
+        return Answer(None, reset=mishap.reset)
+    return Answer(body, delay=mishap.seconds)
 
 
-def _unwrap(request: Any, session: "Session") -> Any:
-    """The call inside all wrappers, having noted what they say about the client."""
+def _unwrap(request: Any, session: "Session") -> tuple[Any, bool]:
+    """The call inside all wrappers, having noted what they say about the client; whether it wants updates."""
     wants_updates = True
     while isinstance(request, _WRAPPERS):
         if isinstance(request, functions.InvokeWithLayerRequest):
@@ -68,11 +91,11 @@ def _unwrap(request: Any, session: "Session") -> Any:
         elif isinstance(request, functions.InvokeWithoutUpdatesRequest):
             wants_updates = False
         request = request.query
-    session.wants_updates |= wants_updates
-    return request
+    return request, wants_updates
 
 
-def _execute(request: Any, name: str, session: "Session", dc: "DataCentre") -> Any:
+def _execute(call: Call, name: str) -> Any:
+    request, session, dc = call.request, call.session, call.dc
     if type(request) in service.HANDLERS:
         dc.violate(f"{name} inside a wrapper: service messages are sent bare")
         raise RpcFault(400, "INPUT_METHOD_INVALID")
@@ -88,7 +111,9 @@ def _execute(request: Any, name: str, session: "Session", dc: "DataCentre") -> A
     refusal = session.refusal
     if refusal is not None and (method.needs_login or refusal.code != _UNAUTHORISED):
         raise RpcFault(refusal.code, refusal.message)
-    return method.execute(Call(request, session, dc))
+    if name in dc.floods:
+        dc.floods[name].check()
+    return method.execute(call)
 
 
 def _serialise(result: Any) -> bytes:

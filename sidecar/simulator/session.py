@@ -56,9 +56,6 @@ class Session:
         """Whether initConnection has been seen on this key."""
         self.layer: int | None = None
         """The layer of the schema that the client asked for."""
-        self.wants_updates = False
-        """Whether a call has come outside invokeWithoutUpdates: without one, Telegram sends no updates.
-        Source: https://core.telegram.org/method/invokeWithoutUpdates"""
         self.duplicate_kills = False
         """Lever: a second live connection on the key ends the session for good, as Telegram does."""
         self.worst_overlap = 0
@@ -126,10 +123,20 @@ class Session:
         """Note that a connection is gone."""
         self._connections.discard(connection)
 
-    def push(self, update: bytes) -> None:
-        """Send an update on every live connection of a client that wants them. Others never hear of it."""
-        if self.wants_updates:
-            for connection in self._connections:
+    @property
+    def listens(self) -> bool:
+        """Whether a live connection wants updates."""
+        return any(connection.listens(self) for connection in self._connections)
+
+    def push(self, update: bytes, but: "Dialogue | None" = None) -> None:
+        """Send an update on every live connection of a client that wants them. Others never hear of it.
+
+        Args:
+            update: an object of the type Updates.
+            but: the MTProto session that is not told, because its own call is the cause.
+        """
+        for connection in self._connections:
+            if connection.listens(self, but):
                 connection.push(self, update)
 
     def dialogue(self, session_id: int) -> Dialogue:

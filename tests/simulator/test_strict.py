@@ -195,7 +195,7 @@ async def test_a_wrapped_ping(peer: RawClient, dc: DataCentre, wrapper: Any, pin
         (b"", "malformed message"),
         (JUNK, "malformed message"),
         (struct.pack("<Ii", 0xDA9B0D0D, 229) + JUNK, "malformed message"),
-        (functions.contacts.GetContactsRequest(0), ""),  # a method, but not one of ours
+        (functions.contacts.GetStatusesRequest(), ""),  # a method, but not one of ours
         (types.User(1), ""),
         (struct.pack("<I", 0x997275B5), ""),
     ],

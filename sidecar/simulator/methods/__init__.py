@@ -4,7 +4,8 @@ To add a method, write one function in the file of its namespace and decorate it
 must be imported here.
 """
 
-from sidecar.simulator.methods import auth, channels, contacts, help, updates, users  # noqa: A004, F401 - named as in the schema
-from sidecar.simulator.methods.table import METHODS, Call, RpcFault
+from sidecar.simulator.fault import RpcFault
+from sidecar.simulator.methods import auth, channels, contacts, help, messages, updates, users  # noqa: A004, F401 - named as in the schema
+from sidecar.simulator.methods.table import METHODS, Call
 
 __all__ = ["METHODS", "Call", "RpcFault"]

@@ -1,20 +1,46 @@
-"""channels.*: channels by id. Source: https://core.telegram.org/method/channels.getChannels."""
+"""channels.*: channels and supergroups, and their messages.
+
+Source: https://core.telegram.org/method/channels.getChannels and the page of each method.
+"""
 
 from typing import Any
 
 from telethon.tl import functions, types
 
-from sidecar.simulator.methods.table import Call, RpcFault, method
+from sidecar.simulator.chats import views
+from sidecar.simulator.fault import RpcFault
+from sidecar.simulator.methods.messages import by_id
+from sidecar.simulator.methods.table import Call, method
 
 
 @method(functions.channels.GetChannelsRequest)
 def get_channels(call: Call) -> Any:
-    """The channels asked for. A bot needs no access hash; a user that has not got it has never met the channel."""
-    known = {channel.id: channel for channel in call.dc.channels.values()}
-    found = []
-    for asked in call.request.id:
-        channel = known.get(asked.channel_id)
-        if channel is None or not (call.session.account.is_bot or asked.access_hash == channel.access_hash):
-            raise RpcFault(400, "CHANNEL_INVALID")
-        found.append(channel)
-    return types.messages.Chats(chats=found)
+    """The channels asked for, with their access hashes."""
+    found = [call.dc.chats.channel(call.caller, asked) for asked in call.request.id]
+    return types.messages.Chats(chats=[views.channel(channel, call.caller.user_id) for channel in found])
+
+
+@method(functions.channels.GetMessagesRequest)
+def get_messages(call: Call) -> Any:
+    """Messages of one channel, by identifier."""
+    viewer = call.caller.user_id
+    channel = call.dc.chats.channel(call.caller, call.request.channel)
+    box = channel.box(viewer)
+    shown, posts = by_id(box, call.request.id, viewer)
+    users, chats = call.dc.chats.news.cast(posts, viewer, [channel])
+    return types.messages.ChannelMessages(
+        pts=box.pts, count=len(shown), messages=shown, topics=[], chats=chats, users=users
+    )
+
+
+@method(functions.channels.DeleteMessagesRequest)
+def delete_messages(call: Call) -> Any:
+    """Delete messages of one channel for everybody; some may be gone already."""
+    caller = call.caller
+    channel = call.dc.chats.channel(caller, call.request.channel)
+    box = channel.box(caller.user_id)
+    posts = [box.posts[asked] for asked in call.request.id if asked in box.posts]
+    if not all(channel.may_delete(caller.user_id, post) for post in posts):
+        raise RpcFault(403, "MESSAGE_DELETE_FORBIDDEN")
+    call.dc.chats.withdraw(posts, but=call.dialogue)
+    return types.messages.AffectedMessages(pts=box.pts, pts_count=len(posts))

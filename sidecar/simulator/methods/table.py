@@ -6,16 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sidecar.simulator.datacentre import DataCentre
-    from sidecar.simulator.session import Session
-
-
-class RpcFault(Exception):
-    """Raised by a method to answer with rpc_error."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(f"{code} {message}")
-        self.code = code
-        self.message = message
+    from sidecar.simulator.dialogue import Dialogue
+    from sidecar.simulator.session import Account, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +17,15 @@ class Call:
     request: Any
     session: "Session"
     dc: "DataCentre"
+    dialogue: "Dialogue"
+    """The MTProto session that it came in: it is not sent the updates that the call causes."""
+    seconds: float = 0.0
+    """How long it stays in flight before it is answered, loop time."""
+
+    @property
+    def caller(self) -> "Account":
+        """Who calls."""
+        return self.session.account
 
 
 Execute = Callable[[Call], Any]
