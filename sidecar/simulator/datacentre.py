@@ -283,6 +283,8 @@ class DataCentre:
         self._connections.pop(connection, None)
 
     def _mishap(self, mishap: Mishap) -> Mishap:
+        if "." not in mishap.method:
+            raise ValueError(f"{mishap.method!r} is no method of the API; the levers are for service messages")
         self.plan.add(mishap)
         return mishap
 

@@ -13,12 +13,15 @@ from tempfile import TemporaryDirectory
 from sidecar.app import run
 from sidecar.race import background
 from sidecar.settings import DEMO_PACE, Settings
+from sidecar.simulator.chats import Member
 from sidecar.simulator.datacentre import DataCentre
 from sidecar.simulator.scenario import Step, play
 from sidecar.simulator.secret import MountedSecret
 
 CHECK_SECONDS = int(DEMO_PACE["watchdog_interval"])
 FLOOD_WAIT_SECONDS = 15
+CHANNEL = "demo_channel"
+"""The name of a channel in which the demo's account may post. It can write to @demo_friend, too."""
 
 _INTRODUCTION = """
 telethon-sidecar demo: the daemon as in production, against a simulated Telegram at {address}.
@@ -49,6 +52,10 @@ class Demo:
         self._secret = secret
         self._flood_wait_seconds = flood_wait
         self._session = dc.create_session(username="demo")
+        editors = {self._session.account.user_id: Member.editor()}
+        self._channel = dc.chats.add_channel(CHANNEL, title="The demo's channel", members=editors)
+        self._friend = dc.chats.add_user("demo_friend", first_name="A friend")
+        dc.chats.say(dc.chats.private(self._friend, self._session.account), self._friend, "Hello!")
         self._mount()
 
     def _mount(self) -> None:
@@ -57,7 +64,7 @@ class Demo:
     def steps(self) -> list[Step]:
         """Return the timeline. Each description says what there is to see."""
         return [
-            Step("a clean minute", "telegram_connected is 1, a ping every 3 s, /readyz 200", 60, _nothing),
+            Step("a clean minute", "telegram_connected is 1, a ping every 3 s, /readyz 200", 60, self._greet),
             Step(
                 "a closed connection",
                 "telegram_connected falls to 0 and is back within a second; reason closed",
@@ -103,6 +110,9 @@ class Demo:
             ),
         ]
 
+    def _greet(self, dc: DataCentre) -> None:
+        dc.chats.say(self._channel, self._friend, "A clean minute begins.")
+
     def _black_hole(self, dc: DataCentre) -> None:
         dc.levers.black_hole = True
 
@@ -120,12 +130,8 @@ class Demo:
         self._session.revoke()
 
     def _replace(self, dc: DataCentre) -> None:
-        self._session = dc.create_session(username="demo")
+        self._session = dc.create_session(username="demo", user_id=self._session.account.user_id)
         self._mount()
-
-
-def _nothing(_: DataCentre) -> None:
-    pass
 
 
 async def demo(settings: Settings, stop: asyncio.Event, say: Callable[[str], None]) -> None:
@@ -159,7 +165,7 @@ async def demo(settings: Settings, stop: asyncio.Event, say: Callable[[str], Non
                 await listening.wait()
                 await play(steps, dc, announce, forever=True)
 
-            served = settings.model_copy(update={"secrets_dir": secrets})
+            served = settings.model_copy(update={"secrets_dir": secrets, "channel_url": f"https://t.me/{CHANNEL}"})
             async with background(run(served, stop, listening_at=introduce), scenario()) as tasks:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             done.pop().result()

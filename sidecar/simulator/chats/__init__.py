@@ -8,18 +8,14 @@ A test makes its chats with `dc.chats`, plays the other people in them, and coun
 
     channel = dc.chats.add_channel("news", members={session.account.user_id: Member.editor()})
     group = dc.chats.add_channel("talk", megagroup=True, everyone=Member(), slow_mode=10)
-    anna = dc.chats.add_user("anna")
-    chat = dc.chats.private(session.account, anna)
-
-    dc.lose_answers("messages.sendMessage", times=2)       # executed, never answered
-    dc.drop("messages.sendMessage")                        # executed, then RST instead of an answer
-    dc.slow("messages.sendMessage", seconds=3)             # executed; for 3 s a repeat is RANDOM_ID_DUPLICATE
-    dc.flood("messages.sendMessage", seconds=30)           # FLOOD_WAIT for this method; chat.flood(30) for one chat
-
-    said = dc.chats.say(chat, anna, "hello")               # a new message by somebody else, pushed to who listens
-    dc.chats.amend(said, "hello there")
-    dc.chats.remove(said)
-    assert [post.text for post in channel.posts] == ["sent exactly once"]    # all that was ever sent, even if deleted
+    chat = dc.chats.private(session.account, anna := dc.chats.add_user("anna"))
+    dc.lose_answers("messages.sendMessage", times=2)    # executed, never answered
+    dc.drop("messages.sendMessage")                     # executed, then RST instead of an answer
+    dc.slow("messages.sendMessage", seconds=3)          # executed; for 3 s a repeat is RANDOM_ID_DUPLICATE
+    dc.flood("messages.sendMessage", seconds=30)        # FLOOD_WAIT for this method; chat.flood(30) for one chat
+    said = dc.chats.say(chat, anna, "hello")            # by somebody else, pushed to who listens; amend, remove
+    dc.levers.lose_updates = 1                          # the next push never arrives: a gap
+    assert [post.text for post in channel.posts] == ["sent once"]    # all that was ever sent, even if deleted since
 """
 
 from sidecar.simulator.chats.chats import Chats

@@ -10,6 +10,8 @@ answers it.
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -132,11 +134,11 @@ class Chats:
 
     def say(self, place: Place, author: Account, text: str, *, reply_to: Post | None = None) -> Post:
         """Send a message for somebody else, whatever their rights, and push it to everybody who listens."""
-        return self.publish(self._post(place, author, text, [], reply_to=reply_to))
+        return self._publish(self._post(place, author, text, [], reply_to=reply_to))
 
     def amend(self, post: Post, text: str) -> None:
         """Edit a message for its author, and push that."""
-        self.change(post, text, [])
+        self.change(post, text, [], link_preview=post.link_preview)
 
     def remove(self, post: Post) -> None:
         """Delete a message for everybody, and push that."""
@@ -249,29 +251,36 @@ class Chats:
         Raises:
             RpcFault: the text, the sender or the moment is not right.
         """
-        text, styled = texts.judge(text, entities)
+        text, styled = texts.judge(text, entities or [], partial(self._mentioned, sender))
+        if isinstance(place, Private):
+            self._admit_bot(sender, place)
         place.admit(sender.user_id)
         post = self._post(place, sender, text, styled, random_id=random_id, **how)
         post.sent_at = asyncio.get_running_loop().time() + seconds
         self._sent[sender.user_id, place, random_id] = post
-        return self.publish(post, but=dialogue)
+        return self._publish(post, but=dialogue)
 
-    def publish(self, post: Post, *, but: "Dialogue | None" = None) -> Post:
-        """Put a message into every box of its place, and tell the readers; not the one who has called."""
-        post.place.posts.append(post)
-        self.news.tell([box.add(post) for box in post.place.boxes], but)
-        return post
-
-    def change(self, post: Post, text: str, entities: list[Any] | None, *, but: "Dialogue | None" = None) -> None:
+    def change(
+        self,
+        post: Post,
+        text: str,
+        entities: list[Any] | None,
+        *,
+        link_preview: bool,
+        editor: Account | None = None,
+        but: "Dialogue | None" = None,
+    ) -> None:
         """Give a message another text, and tell the readers.
 
         Raises:
             RpcFault: the text is not right, or MESSAGE_NOT_MODIFIED.
         """
-        text, styled = texts.judge(text, entities)
-        if (text, [bytes(entity) for entity in styled]) == (post.text, [bytes(entity) for entity in post.entities]):
+        text, styled = texts.judge(text, entities or [], partial(self._mentioned, editor))
+        changed = replace(post, text=text, entities=styled, link_preview=link_preview)
+        if _looks(changed) == _looks(post):
             raise RpcFault(400, "MESSAGE_NOT_MODIFIED")
-        post.text, post.entities, post.edit_date = text, styled, int(self._dc.now())
+        post.text, post.entities, post.link_preview = text, styled, link_preview
+        post.edit_date = int(self._dc.now())
         self.news.tell([box.edit(post) for box in post.ids if post.ids[box] in box.posts], but)
 
     def withdraw(self, posts: Iterable[Post], *, only: Box | None = None, but: "Dialogue | None" = None) -> None:
@@ -283,12 +292,38 @@ class Chats:
 
     # -------------------------------------------------------------------------------------- internals
 
+    def _publish(self, post: Post, *, but: "Dialogue | None" = None) -> Post:
+        post.place.posts.append(post)
+        self.news.tell([box.add(post) for box in post.place.boxes], but)
+        return post
+
     def _logged_in(self) -> Iterable[Account]:
         return (session.account for session in self._dc.sessions.values())
 
     def _wrote_to(self, author: Account, reader: Account) -> bool:
         return any(post.author == author.user_id for post in self.private(author, reader).posts)
 
+    def _admit_bot(self, sender: Account, place: Private) -> None:
+        """Bots write neither to bots nor first: https://core.telegram.org/bots/faq."""
+        other = self.account(place.other(sender.user_id))
+        if not sender.is_bot or other is None or other == sender:
+            return
+        if other.is_bot:
+            raise RpcFault(400, "USER_IS_BOT")
+        if not self._wrote_to(other, sender):
+            raise RpcFault(400, "PEER_ID_INVALID")
+
+    def _mentioned(self, author: Account | None, asked: Any) -> int:
+        account = None if author is None else self.user(author, asked)
+        if account is None:
+            raise RpcFault(400, "ENTITY_MENTION_USER_INVALID")
+        return account.user_id
+
     def _post(self, place: Place, author: Account, text: str, entities: list[Any], **how: Any) -> Post:
         date = int(self._dc.now())
         return Post(place=place, author=author.user_id, text=text, entities=entities, date=date, **how)
+
+
+def _looks(post: Post) -> tuple[Any, ...]:
+    """What readers see of a message that its author can change."""
+    return post.text, [bytes(entity) for entity in post.entities], post.previewed

@@ -78,8 +78,16 @@ class Place(ABC):
         self._flood = Flood(-math.inf)
 
     def flood(self, seconds: float) -> None:
-        """Answer whoever writes here by FLOOD_WAIT until so many seconds of loop time are over."""
+        """Answer whoever writes or edits here by FLOOD_WAIT until so many seconds of loop time are over."""
         self._flood = Flood(asyncio.get_running_loop().time() + seconds)
+
+    def check_flood(self) -> None:
+        """Raise the FLOOD_WAIT of this place, if there is one.
+
+        Raises:
+            RpcFault: FLOOD_WAIT_n.
+        """
+        self._flood.check()
 
     def admit(self, user_id: int) -> None:
         """Let somebody write a message here, now.
@@ -87,7 +95,7 @@ class Place(ABC):
         Raises:
             RpcFault: they may not, or not yet.
         """
-        self._flood.check()
+        self.check_flood()
         self._admit(user_id, asyncio.get_running_loop().time())
 
     @abstractmethod

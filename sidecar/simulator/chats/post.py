@@ -24,9 +24,14 @@ class Post:
     reply_to: "Post | None" = None
     silent: bool = False
     link_preview: bool = False
-    """Whether the sender asked for one. None is made."""
+    """Whether the sender wanted one."""
     edit_date: int | None = None
     sent_at: float = 0.0
     """Loop time at which it is sent: until then the call that sends it is in flight."""
     ids: "dict[Box, int]" = field(default_factory=dict)
     """Its identifier in each box, for good; whether it is still there, the box knows."""
+
+    @property
+    def previewed(self) -> bool:
+        """Whether readers would see a preview: there has to be a link. None is made."""
+        return self.link_preview and "://" in self.text

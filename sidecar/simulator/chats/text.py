@@ -7,6 +7,8 @@ rules differ for whatever lies outside the basic plane: 4096 emoji are a message
 Rules of this file: pure functions. Telegram adds entities of its own (links, mentions, hashtags); this does not.
 """
 
+from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from telethon.tl import types
@@ -22,14 +24,19 @@ def units(text: str) -> int:
     return len(text) + sum(character > "\uffff" for character in text)
 
 
-def judge(text: str, entities: list[Any] | None) -> tuple[str, list[Any]]:
+def judge(text: str, entities: list[Any], who: Callable[[Any], int]) -> tuple[str, list[Any]]:
     """The text without white space at its ends, and its entities moved along with it.
 
+    Args:
+        text: what is to be written.
+        entities: how it is styled.
+        who: tells the user id of an InputUser that is mentioned.
+
     Raises:
-        RpcFault: MESSAGE_EMPTY, MESSAGE_TOO_LONG or ENTITY_BOUNDS_INVALID.
+        RpcFault: MESSAGE_EMPTY, MESSAGE_TOO_LONG or ENTITY_BOUNDS_INVALID, and what `who` raises.
     """
     length = units(text)
-    for entity in entities or ():
+    for entity in entities:
         if entity.offset < 0 or entity.length <= 0 or entity.offset + entity.length > length:
             raise RpcFault(400, "ENTITY_BOUNDS_INVALID")
     stripped = text.strip()
@@ -38,17 +45,18 @@ def judge(text: str, entities: list[Any] | None) -> tuple[str, list[Any]]:
     if len(stripped) > LENGTH_MAX:
         raise RpcFault(400, "MESSAGE_TOO_LONG")
     first = units(text[: len(text) - len(text.lstrip())])
-    moved = [_moved(entity, first, units(stripped)) for entity in entities or ()]
-    return stripped, [entity for entity in moved if entity is not None]
+    kept = []
+    for entity in entities:
+        start = max(entity.offset - first, 0)
+        end = min(entity.offset + entity.length - first, units(stripped))
+        if start < end:  # else it styled nothing but white space
+            kept.append(_moved(entity, start, end - start, who))
+    return stripped, kept
 
 
-def _moved(entity: Any, first: int, length: int) -> Any:
-    start = max(entity.offset - first, 0)
-    end = min(entity.offset + entity.length - first, length)
-    if end <= start:
-        return None  # it styled nothing but white space
-    fields = entity.to_dict() | {"offset": start, "length": end - start}
-    del fields["_"]
+def _moved(entity: Any, offset: int, length: int, who: Callable[[Any], int]) -> Any:
     if isinstance(entity, types.InputMessageEntityMentionName):
-        return types.MessageEntityMentionName(start, end - start, entity.user_id.user_id)
-    return type(entity)(**fields)
+        return types.MessageEntityMentionName(offset, length, who(entity.user_id))
+    moved = copy(entity)
+    moved.offset, moved.length = offset, length
+    return moved

@@ -106,7 +106,8 @@ def message(post: "Post", viewer: int) -> Any:
     place = post.place
     box = place.box(viewer)
     broadcast = anonymous(place)
-    answered = None if post.reply_to is None else types.MessageReplyHeader(reply_to_msg_id=post.reply_to.ids[box])
+    # Who joined a basic group later has no copy of what is answered.
+    answered = None if post.reply_to is None else post.reply_to.ids.get(box)
     return types.Message(
         id=post.ids[box],
         peer_id=peer(place, viewer),
@@ -116,7 +117,7 @@ def message(post: "Post", viewer: int) -> Any:
         silent=post.silent or None,
         post=broadcast or None,
         from_id=None if broadcast or isinstance(place, Private) else types.PeerUser(post.author),
-        reply_to=answered,
+        reply_to=None if answered is None else types.MessageReplyHeader(reply_to_msg_id=answered),
         entities=post.entities or None,
         edit_date=post.edit_date,
         views=1 if broadcast else None,

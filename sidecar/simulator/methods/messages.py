@@ -68,8 +68,15 @@ def edit_message(call: Call) -> Any:
         raise RpcFault(403, "MESSAGE_AUTHOR_REQUIRED")
     if not views.anonymous(place) and call.dc.now() - post.date > _EDIT_SECONDS:
         raise RpcFault(400, "MESSAGE_EDIT_TIME_EXPIRED")
-    chats.change(post, request.message or "", request.entities, but=call.dialogue)
-    post.link_preview = not request.no_webpage
+    place.check_flood()
+    chats.change(
+        post,
+        request.message or "",
+        request.entities,
+        link_preview=not request.no_webpage,
+        editor=caller,
+        but=call.dialogue,
+    )
     edited = views.update(Event(Happened.EDITED, box, box.pts, post, post.ids[box]), caller.user_id)
     return chats.news.updates([edited], [post], caller.user_id)
 
@@ -105,10 +112,10 @@ def get_history(call: Call) -> Any:
     ids = [post.ids[box] for post in newest]
     before = request.offset_id or (ids[0] + 1 if ids else 0)
     first = next((index for index, found in enumerate(ids) if found < before), len(ids))
-    if request.offset_date is not None and (moment := request.offset_date.timestamp()):
+    if not request.offset_id and request.offset_date is not None and (moment := request.offset_date.timestamp()):
         first = next((index for index, post in enumerate(newest) if post.date < moment), len(ids))
-    start = max(first + request.add_offset, 0)
-    page = newest[start : start + min(request.limit, _PAGE)]
+    start = first + request.add_offset
+    page = newest[max(start, 0) : max(start + min(request.limit, _PAGE), 0)]
     shown = [
         post
         for post in page
