@@ -1,18 +1,20 @@
 """The composition root: builds every part once, wires them, and gives them their order of start and stop.
 
-Order of start: log, ops listener, then Telegram: health is served even when Telegram never answers. Order of stop:
-/readyz turns 503, Telegram is disconnected (bounded), the listener closes.
+Order of start: log, both listeners, then Telegram: health is served even when Telegram never answers. Order of stop:
+/readyz turns 503, Telegram is disconnected (bounded), the listeners close.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from sidecar import __version__
+from sidecar.http.lending import serve_api
 from sidecar.http.ops import ops_app
 from sidecar.http.server import listen
 from sidecar.lag import measure_lag
@@ -36,7 +38,7 @@ async def run(
     settings: Settings,
     stop: asyncio.Event,
     *,
-    listening_at: Callable[[str], None] = lambda _: None,
+    listening_at: Callable[[str, str], None] = lambda _ops, _api: None,
     service_manager: ServiceManager | None = None,
 ) -> None:
     """Run the daemon until `stop` is set.
@@ -44,11 +46,11 @@ async def run(
     Args:
         settings: all there is to know.
         stop: ends it.
-        listening_at: called with the ops listener's URL once it answers.
+        listening_at: called with the URLs of the ops and of the api listener once both answer.
         service_manager: is notified, if there is one; the demo has none.
 
     Raises:
-        ListenerError: the ops listener's address cannot be bound.
+        ListenerError: an address cannot be bound.
     """
     redactor, registry = Redactor(), CollectorRegistry()
     set_up(settings, redactor)
@@ -71,13 +73,20 @@ async def run(
         version=__version__,
     )
     listening = asyncio.Event()
+    urls: dict[str, str] = {}
 
-    def announce(url: str) -> None:
-        listening_at(url)
-        log.info("service_starting", version=__version__, environment=settings.environment, ops=url)
-        listening.set()
+    def announce(listener: str, url: str) -> None:
+        urls[listener] = url
+        if len(urls) == _LISTENERS:
+            listening_at(urls["ops"], urls["api"])
+            log.info("service_starting", version=__version__, environment=settings.environment, **urls)
+            listening.set()
 
-    services = [listen(ops, settings.host, settings.port, bound=announce), measure_lag(metrics.observe_lag)]
+    services = [
+        listen(ops, settings.host, settings.port, bound=partial(announce, "ops")),
+        serve_api(settings, manager, metrics.observe_request, log=log, bound=partial(announce, "api")),
+        measure_lag(metrics.observe_lag),
+    ]
     if notifier and service_manager and service_manager.watchdog_seconds:
         services.append(notifier.keep_alive(manager.journal, service_manager.watchdog_seconds))
     with reload_on_sighup(manager.reload_credentials):
@@ -88,6 +97,9 @@ async def run(
             async with background(manager.run()) as (keeping,):
                 await asyncio.wait([keeping, *servants], return_when=asyncio.FIRST_COMPLETED)
                 _raise_first([keeping, *servants])
+
+
+_LISTENERS = 2
 
 
 def _raise_first(tasks: list[asyncio.Task[None]]) -> None:

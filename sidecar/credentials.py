@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
@@ -63,6 +63,13 @@ class Unusable:
     problems: tuple[Problem, ...]
 
 
+class _Reading(NamedTuple):
+    """What one look at all sources has found."""
+
+    credentials: Credentials | Unusable
+    api_token: SecretStr | None
+
+
 def parse(field: str, text: str) -> Any:
     """Read a credential that was typed.
 
@@ -94,7 +101,11 @@ class CredentialSource:
         self.hidden = self._hidden_files()
         """The files that are not used, because the environment, `.env` or a flag has the last word."""
         self._changed = asyncio.Event()
-        self.current = self._read()
+        self.current: Credentials | Unusable
+        self.api_token: SecretStr | None
+        """What the api listener asks for. One that was there and is gone stays: its file may be on its way, and nobody
+        opens a door by losing a key."""
+        self.current, self.api_token = self._read()
 
     async def changed_from(self, seen: Credentials | Unusable) -> None:
         """Return when the valid credentials are no longer these."""
@@ -111,7 +122,7 @@ class CredentialSource:
 
     async def watch(self) -> Never:
         """Look at the files for ever, and take what two looks in a row agree on."""
-        before = self.current
+        before: _Reading | None = None
         while True:
             await asyncio.sleep(POLL_SECONDS)
             found = self._read()
@@ -119,13 +130,14 @@ class CredentialSource:
                 self._take(found)
             before = found
 
-    def _take(self, found: Credentials | Unusable) -> None:
-        if found != self.current:
-            self.current = found
+    def _take(self, found: _Reading) -> None:
+        self.api_token = found.api_token or self.api_token
+        if found.credentials != self.current:
+            self.current = found.credentials
             self._changed.set()
             self._changed = asyncio.Event()
 
-    def _read(self) -> Credentials | Unusable:
+    def _read(self) -> _Reading:
         values = {name: value for name, value in self._given.items() if value is not None}
         problems: list[Problem] = []
         if self._directory is not None:
@@ -145,15 +157,17 @@ class CredentialSource:
                 facts = read_session(values["SESSION_STRING"].get_secret_value())
             except ValueError as error:
                 problems.append(Problem("SESSION_STRING", str(error)))
+        token = values.get("SIDECAR_API_TOKEN")
         if problems or facts is None:
-            return Unusable(tuple(problems))
-        return Credentials(
+            return _Reading(Unusable(tuple(problems)), token)
+        credentials = Credentials(
             api_id=values["API_ID"],
             api_hash=values["API_HASH"],
             session=values["SESSION_STRING"],
             facts=facts,
             proxy=values.get("SIDECAR_PROXY"),
         )
+        return _Reading(credentials, token)
 
     def _read_directory(self, directory: Path, skip: frozenset[str]) -> tuple[dict[str, Any], list[Problem]]:
         """Read the secret files, but for those of the names in `skip`. All come from one state of the directory."""

@@ -35,6 +35,7 @@ from sidecar.telegram import dial
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
+    from pydantic import SecretStr
     from telethon import TelegramClient
 
     from sidecar.journal import Observer
@@ -134,6 +135,11 @@ class TelegramClientManager:
     def reload_credentials(self) -> None:
         """Read the secret files again now."""
         self._source.reload()
+
+    @property
+    def api_token(self) -> SecretStr | None:
+        """The bearer token that is valid now; None if none was ever given."""
+        return self._source.api_token
 
     async def close(self) -> None:
         """Close the connection for good."""

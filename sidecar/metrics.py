@@ -27,6 +27,7 @@ from prometheus_client import (
 
 from sidecar import health
 from sidecar.link import Reason
+from sidecar.messages import Method, Result
 from sidecar.state import (
     AttemptFailed,
     AttemptStarted,
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds. From a round trip inside a city to the default deadline of a get_me check."""
+
+REQUEST_BUCKETS = (0.05, 0.25, 1.0, 5.0)
+"""Seconds. Fewer than above, because there is one histogram a method, and 200 series are the limit of this process."""
 
 ATTEMPT_RESULTS = ("ok", "lost", "refused")
 
@@ -171,6 +175,19 @@ class Metrics:
             "First 8 hex digits of the SHA-256 of the auth key in use: finds one session that is held twice.",
             registry=registry,
         )
+        self._requests = Counter(
+            "telegram_requests",
+            "What the application asked for on the api listener, by how it ended; failed: not connected, or too late.",
+            ["method", "result"],
+            registry=registry,
+        )
+        self._request_duration = Histogram(
+            "telegram_request_duration_seconds",
+            "Time from the application's call to its answer, waiting for a connection or a flood wait included.",
+            ["method"],
+            buckets=REQUEST_BUCKETS,
+            registry=registry,
+        )
         self._loop_lag = Histogram(
             "telegram_sidecar_event_loop_lag_seconds",
             "How late the event loop runs what is due; explains false alarms.",
@@ -187,6 +204,10 @@ class Metrics:
             self._attempts.labels(attempt)
         for result in CheckResult:
             self._checks.labels(result)
+        for method in Method:
+            self._request_duration.labels(method)
+            for outcome in Result:
+                self._requests.labels(method, outcome)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -194,6 +215,11 @@ class Metrics:
     def observe_lag(self, seconds: float) -> None:
         """Take a sample of the event loop's lag."""
         self._loop_lag.observe(seconds)
+
+    def observe_request(self, method: Method, result: Result, seconds: float) -> None:
+        """Take in how a call of the application's ended."""
+        self._requests.labels(method, result).inc()
+        self._request_duration.labels(method).observe(seconds)
 
     def __call__(self, event: Event, snapshot: Snapshot) -> None:
         """Take an event in."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 PREFIX = "SIDECAR_"
 ENV_FILE = ".env"
-DEMO_FLAGS = ("host", "port", "environment", "log_level", "log_format")
+DEMO_FLAGS = ("host", "port", "api_host", "api_port", "api_socket", "environment", "log_level", "log_format")
 DEMO_PACE = {"environment": "demo", "watchdog_interval": "10", "watchdog_timeout": "5", "log_format": "console"}
 """What a demo may be told, and what it sets by itself: faults that only a check finds must not take a minute."""
 CREDENTIAL_NAMES = ("API_ID", "API_HASH", "SESSION_STRING")
@@ -85,6 +85,7 @@ def _absolute(value: Path) -> Path:
     return value
 
 
+Switch = Annotated[bool, BeforeValidator(_lower)]
 ApiId = Annotated[int, Field(gt=0, lt=2**31)]  # a signed 32-bit number on the wire
 ApiHash = Annotated[SecretStr, BeforeValidator(_stripped), AfterValidator(_api_hash)]
 Secret = Annotated[SecretStr, BeforeValidator(_stripped)]
@@ -162,22 +163,30 @@ class Settings(BaseSettings):
     api_host: Name = Field(
         default="127.0.0.1",
         title="an address or host name",
-        description="Where the api listener listens. Reserved: this version has no api listener.",
+        description="Where the api listener, for the application's own calls, listens. Beyond this machine only with "
+        "SIDECAR_API_TOKEN.",
     )
     api_port: Port = Field(
         default=9878,
         title="0 to 65535; 0 takes any free port",
-        description="Port of the api listener. Reserved: this version has no api listener.",
+        description="Port of the api listener.",
     )
     api_socket: AbsolutePath | None = Field(
         default=None,
         title="an absolute path",
-        description="Unix socket of the api listener, instead of a port. Reserved: this version has no api listener.",
+        description="Unix socket of the api listener, instead of a port; its mode is 0660.",
     )
     api_token: Secret | None = Field(
         default=None,
         title="any text",
-        description="Bearer token that the api listener asks for. Reserved: this version has no api listener.",
+        description="Bearer token that the api listener asks for. Without one, whoever can connect can use the "
+        "account.",
+    )
+    api_updates: Switch = Field(
+        default=False,
+        title="true or false",
+        description="Whether to receive updates from the start, for /telegram/updates. Otherwise from the first "
+        "listener on.",
     )
     ping_interval: Annotated[Seconds, Field(le=60)] = Field(
         default=3,
@@ -225,8 +234,8 @@ class Settings(BaseSettings):
     state_dir: AbsolutePath | None = Field(
         default=None,
         title="an absolute path",
-        description="Directory (an emptyDir) that remembers a flood wait across restarts of the container. Without it, "
-        "a restart may come too early.",
+        description="Directory (an emptyDir) that remembers a flood wait across restarts of the container, and which "
+        "messages were sent. Without it, a restart may come too early.",
     )
     proxy: Proxy | None = Field(
         default=None,

@@ -21,7 +21,7 @@ class Daemon:
     def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
         self._directory = directory
         self._arguments = arguments
-        self._environment = {"SIDECAR_PORT": "0"} | environment
+        self._environment = {"SIDECAR_PORT": "0", "SIDECAR_API_PORT": "0"} | environment
         self.before: tuple[str, ...] = ()
         """What to put before the command, for example to run it in another network namespace."""
         self._process: asyncio.subprocess.Process
@@ -88,6 +88,10 @@ class Daemon:
                     raise AssertionError(f"the daemon ended with exit code {code} and without {text}:\n{errors}")
                 self._grew.clear()
                 await self._grew.wait()
+
+    async def api(self) -> str:
+        """Return the URL of the api listener."""
+        return str((await self.logged("service_starting"))["api"])
 
     async def get(self, path: str) -> tuple[int, str]:
         """Ask the ops listener."""

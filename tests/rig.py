@@ -14,6 +14,7 @@ from sidecar.simulator.secret import MountedSecret
 from sidecar.state import AttemptStarted, Held, PingAnswered, State
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from sidecar.simulator import DataCentre, Session
@@ -32,6 +33,7 @@ class Rig:
         session: the account that the keeper keeps connected.
         loop: the event loop it runs in, once it is started.
         slack: seconds by which an event may be late: what the fake clock rounds off. Real time needs more.
+        before_stop: what else must be stopped first.
         late: events that came after the moment at which the keeper would have counted as stuck, slack aside.
         events: what was recorded, as (seconds since the start, event), but for pings and signs of life.
     """
@@ -51,6 +53,7 @@ class Rig:
         self.slack = 1e-6
         self.late: list[str] = []
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.before_stop: list[Callable[[], Awaitable[None]]] = []
 
     # ------------------------------------------------------------------------------------------------ its life
 
@@ -73,6 +76,8 @@ class Rig:
 
     async def stop(self) -> None:
         """Stop the keeper, if it runs, and raise what it raised."""
+        while self.before_stop:
+            await self.before_stop.pop()()
         if self._task:
             self.manager.stop()
             await self._task

@@ -43,6 +43,7 @@ class Patient:
             "SESSION_STRING": self.session.string,
             "SIDECAR_STATE_DIR": str(self.state),
             "SIDECAR_PORT": str(free_port()),
+            "SIDECAR_API_PORT": "0",
             "SIDECAR_CONNECT_TIMEOUT": "2.5",
         }
 
@@ -77,8 +78,8 @@ async def test_all_is_well(patient: Patient) -> None:
     code, found = await patient.check()
     assert {name: status for name, (status, _, _) in found.items()} == dict.fromkeys(
         [
-            *["settings", "state directory", "ops port", "session", "address family", "network", "flood wait"],
-            *["connection", "clock", "account"],
+            *["settings", "state directory", "ops port", "api port", "session", "address family", "network"],
+            *["flood wait", "connection", "clock", "account"],
         ],
         "ok",
     )
@@ -102,7 +103,7 @@ async def test_the_lines_are_for_people(patient: Patient) -> None:
         "warning  state directory: SIDECAR_STATE_DIR is not set",
         "         → Set it: a restart forgets flood waits.",
     ]
-    assert lines[-1] == "9 ok, 1 warning, 0 failed"
+    assert lines[-1] == "10 ok, 1 warning, 0 failed"
 
 
 async def test_a_program_reads_json(patient: Patient) -> None:

@@ -15,6 +15,7 @@ import resource
 import socket
 import struct
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -25,11 +26,18 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
+from sidecar.api.ledger import Ledger
+from sidecar.api.mailroom import Mailroom
+from sidecar.api.updates import Updates
 from sidecar.http import connection, server
+from sidecar.http.api import api_app, improper
 from sidecar.http.ops import ops_app
 from sidecar.journal import Journal
+from sidecar.log import logger
+from sidecar.manager import TelegramClientManager
 from sidecar.metrics import Metrics
 from sidecar.race import background
+from sidecar.settings import Settings
 from sidecar.simulator import DataCentre
 from tests.daemon import Daemon
 from tests.rig import API_HASH
@@ -91,19 +99,42 @@ class Caller:
         assert [record.getMessage() for record in told] == []
 
 
-@pytest.fixture
-async def caller(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Caller]:
-    """A caller of a listener whose patience is short."""
+@pytest.fixture(params=["ops", "api"])
+async def caller(
+    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Caller]:
+    """A caller of a listener whose patience is short; the api listener gets the paths of the other one, too."""
     for name in ("IDLE_SECONDS", "UNTAKEN_SECONDS", "BODY_SECONDS"):
         monkeypatch.setattr(connection, name, 0.3)
     registry = CollectorRegistry()
     metrics = Metrics(registry, program_version="1.2.3", clock=asyncio.get_running_loop().time)
     journal = Journal([metrics], due=asyncio.get_running_loop().time() + 60)
-    app = ops_app(journal, metrics=make_aiohttp_handler(registry), environment="test", version="1.2.3")
-    app.router.add_get("/large", large)
     bound: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    async with background(server.listen(app, "127.0.0.1", 0, bound=bound.set_result)):
+    if request.param == "ops":
+        app = ops_app(journal, metrics=make_aiohttp_handler(registry), environment="test", version="1.2.3")
+        listening = server.listen(app, "127.0.0.1", 0, bound=bound.set_result)
+    else:
+        app = api_of_nobody(metrics)
+        app.router.add_get("/metrics", make_aiohttp_handler(registry))
+        for path in ("/", "/livez"):
+            app.router.add_get(path, fine)
+        listening = server.listen(app, "127.0.0.1", 0, bound=bound.set_result, improper=improper, spare_busy=True)
+    app.router.add_get("/large", large)
+    async with background(listening):
         yield Caller(("127.0.0.1", int((await bound).rpartition(":")[2])), caplog)
+
+
+def api_of_nobody(metrics: Metrics) -> web.Application:
+    """Build the api listener's application, with a keeper that has no credentials and is not running."""
+    manager = TelegramClientManager(Settings())
+    mailroom = Mailroom(manager, Ledger(None, wall=time.time), metrics.observe_request, channel=None)
+    updates = Updates(manager, mailroom.met, wanted=False)
+    return api_app(manager.journal, mailroom, updates, token=lambda: None, log=logger(), version="1.2.3")
+
+
+async def fine(_: web.Request) -> web.Response:
+    """Answer as a probe does."""
+    return web.Response(text="fine")
 
 
 async def large(_: web.Request) -> web.Response:
@@ -225,14 +256,20 @@ async def test_a_bad_request_is_answered_and_forgotten(
     await caller.well()
 
 
-async def test_a_bad_request_is_answered_as_everything_else(caller: Caller) -> None:
+async def test_a_bad_request_is_answered_as_everything_else(caller: Caller, request: pytest.FixtureRequest) -> None:
     """Its answer is JSON, tells no version, and repeats nothing of what was sent."""
     head, _, body = (await caller.say(b"planted\x01 / HTTP/1.1\r\n\r\n")).partition(b"\r\n\r\n")
 
     assert head.startswith(b"HTTP/1.0 400 ")
     assert b"\r\nServer: telethon-sidecar" in head
     assert b"\r\nCache-Control: no-store" in head
-    assert json.loads(body) == {"ok": False, "why": "This is no proper HTTP request."}
+    told = "This is no proper HTTP request."
+    if "api" in request.node.name:
+        title = {"type": "about:blank", "title": "Bad Request", "status": 400}
+        assert json.loads(body) == title | {"detail": told}
+        assert b"\r\nContent-Type: application/problem+json" in head
+    else:
+        assert json.loads(body) == {"ok": False, "why": told}
 
 
 async def test_pipelined_requests_are_all_answered(caller: Caller) -> None:

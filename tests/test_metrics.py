@@ -102,6 +102,16 @@ telegram_dc_id
 twice.
 # TYPE telegram_session_info gauge
 telegram_session_info session: ""
+# HELP telegram_requests_total What the application asked for on the api listener, by how it ended; failed: not \
+connected, or too late.
+# TYPE telegram_requests_total counter
+telegram_requests_total method: send edit delete get result: ok refused flood_wait failed
+# HELP telegram_request_duration_seconds Time from the application's call to its answer, waiting for a connection or a \
+flood wait included.
+# TYPE telegram_request_duration_seconds histogram
+telegram_request_duration_seconds_bucket le: 0.05 0.25 1.0 5.0 +Inf method: send edit delete get
+telegram_request_duration_seconds_count method: send edit delete get
+telegram_request_duration_seconds_sum method: send edit delete get
 # HELP telegram_sidecar_event_loop_lag_seconds How late the event loop runs what is due; explains false alarms.
 # TYPE telegram_sidecar_event_loop_lag_seconds histogram
 telegram_sidecar_event_loop_lag_seconds_bucket le: BUCKETS

@@ -66,6 +66,7 @@ def test_defaults() -> None:
         "api_port": 9878,
         "api_socket": None,
         "api_token": None,
+        "api_updates": False,
         "ping_interval": 3,
         "ping_timeout": 3,
         "watchdog_interval": 60,

@@ -24,7 +24,8 @@ from prometheus_client import CollectorRegistry
 from sidecar import __version__
 from sidecar.advice import REMEDIES
 from sidecar.link import LOSSES, REFUSALS, Endpoint, Identity, LinkLost, LinkRefused, Reason
-from sidecar.metrics import Metrics
+from sidecar.messages import Method, Result
+from sidecar.metrics import BUCKETS, Metrics
 from sidecar.settings import Settings, environment_name, has_flag, is_secret
 from sidecar.state import (
     TRANSITIONS,
@@ -188,7 +189,7 @@ In the text format, metrics of type `stateset` and `info` are shown as gauges.
 
 Times of day are in seconds since 1970, durations in seconds.
 
-All histograms have these buckets: {buckets}.
+Histograms have these buckets, unless they say otherwise: {buckets}.
 
 The metrics below make **{start} series at the start and {worst} at worst**. The usual `process_*` and `python_*`
 metrics come on top, some 15 series.
@@ -202,10 +203,12 @@ def metrics_page() -> str:
     registry = CollectorRegistry()
     metrics = Metrics(registry, program_version=__version__, clock=float)
     families = ours(registry)
+    for method, result in product(Method, Result):
+        metrics.observe_request(method, result, 0.0)
     for event, state in product(every_event(), State):
         metrics(event, Snapshot(state=state, since=0.0, due=0.0))
     preamble = _METRICS_PREAMBLE.format(
-        buckets=" ".join(buckets_of(families)), start=series(families), worst=series(ours(registry))
+        buckets=" ".join(USUAL_BUCKETS), start=series(families), worst=series(ours(registry))
     )
     return "\n".join([_NOTICE, "", preamble, *map(metric_section, families)])
 
@@ -214,6 +217,8 @@ def metric_section(family: Metric) -> str:
     """Return the section of one metric."""
     facts = [f"* type: {family.type}"]
     facts += [f"* label `{label}`: {values}" for label, values in labels_of(family).items()]
+    if family.type == "histogram" and (bounds := buckets_of(family)) != USUAL_BUCKETS:
+        facts += [f"* buckets: {' '.join(bounds)}"]
     facts += [f"* series: {series([family])}"]
     return "\n".join([f"## {exposed_name(family)}", "", family.documentation, "", *facts, ""])
 
@@ -256,19 +261,13 @@ def labels_of(family: Metric) -> dict[str, str]:
     return {label: " ".join(known) for label, known in values.items()}
 
 
-def buckets_of(families: Iterable[Metric]) -> list[str]:
-    """Return the bounds of the histograms.
+def buckets_of(family: Metric) -> list[str]:
+    """Return the bounds of a histogram."""
+    bounds = dict.fromkeys(sample.labels["le"] for sample in family.samples if "le" in sample.labels)
+    return [code(bound) for bound in bounds if bound != "+Inf"]
 
-    Raises:
-        ValueError: they have not all the same ones, so that the page may not say so.
-    """
-    bounds = {
-        tuple(sample.labels["le"] for sample in family.samples if "le" in sample.labels)
-        for family in families
-        if family.type == "histogram"
-    }
-    (common,) = bounds
-    return [code(bound) for bound in common if bound != "+Inf"]
+
+USUAL_BUCKETS = [code(str(bound)) for bound in BUCKETS]
 
 
 def series(families: Iterable[Metric]) -> int:

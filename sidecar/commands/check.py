@@ -117,6 +117,8 @@ async def examine(flags: dict[str, str], *, force: bool) -> AsyncIterator[Findin
         yield Finding("daemon", Status.OK, f"one runs at {running.where}: {running.why}")
     else:
         yield checks.port_is_free("ops port", settings.host, settings.port, "SIDECAR_PORT")
+        if settings.api_socket is None:
+            yield checks.port_is_free("api port", settings.api_host, settings.api_port, "SIDECAR_API_PORT")
     source = CredentialSource(settings)
     if source.hidden:
         hidden = f"the environment or .env hides {', '.join(source.hidden)} in the secrets directory"

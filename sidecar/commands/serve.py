@@ -69,7 +69,7 @@ def demo(chosen: argparse.Namespace) -> int:
     )
 
 
-def serve(service: Service, flags: dict[str, str], *, only_flags: bool = False) -> int:
+def serve(service: Service, given: dict[str, str], *, only_flags: bool = False) -> int:
     """Run a service to its end and turn that end into an exit code."""
     import asyncio  # noqa: PLC0415 - as above
 
@@ -77,15 +77,16 @@ def serve(service: Service, flags: dict[str, str], *, only_flags: bool = False) 
     from sidecar.log import logger  # noqa: PLC0415
 
     try:
-        settings = load_settings(flags, only_flags=only_flags)
+        settings = load_settings(given, only_flags=only_flags)
         asyncio.run(_until_stopped(service, settings))
     except SettingsError as error:
         for fault in error.faults:
             complain(fault)
         return EX_CONFIG
     except ListenerError as error:
-        variables = "" if only_flags else " (SIDECAR_HOST, SIDECAR_PORT)"
-        complain(f"{PROGRAM}: {error}; choose another with --host and --port{variables}")
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in error.settings)
+        variables = "" if only_flags else f" ({', '.join(map(environment_name, error.settings))})"
+        complain(f"{PROGRAM}: {error}; choose another with {flags}{variables}")
         return EX_UNAVAILABLE if error.in_use else EX_CONFIG
     except Exception:  # noqa: BLE001 - this is the last place that can tell
         logger().critical("internal_fault", exc_info=True)

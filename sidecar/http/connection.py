@@ -12,11 +12,14 @@ import asyncio
 import socket
 import struct
 from http import HTTPStatus
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
 
-from sidecar.http.answers import as_json, be_discreet
+from sidecar.http.answers import be_discreet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CONNECTIONS = 64
 """Open connections of a listener. The next one is let in, and the oldest is cut: a probe is always new, and an answer
@@ -49,7 +52,22 @@ WAITING_REQUESTS = 1
 class Connection(web.RequestHandler):
     """One connection: aiohttp's own handler, that is also bounded in number, in time and in what it makes us log."""
 
-    def __init__(self, server: web.Server, open_ones: dict[Connection, asyncio.Transport]) -> None:
+    def __init__(
+        self,
+        server: web.Server,
+        open_ones: dict[Connection, asyncio.Transport],
+        *,
+        improper: Callable[[int], web.Response],
+        spare_busy: bool,
+    ) -> None:
+        """Prepare for a client.
+
+        Args:
+            server: aiohttp's own.
+            open_ones: all connections of this listener.
+            improper: answers, with this status, what is no proper request.
+            spare_busy: cut none that waits for an answer to make room for another one; cut the new one rather.
+        """
         self._running = asyncio.get_running_loop()
         super().__init__(
             server,
@@ -65,16 +83,23 @@ class Connection(web.RequestHandler):
         # aiohttp keeps 32 of them, heads and all, and offers no way to say otherwise.
         self._max_msg_queue_size, self._msg_queue_resume_size = WAITING_REQUESTS, 0
         self._open_ones = open_ones
+        self._improper = improper
+        self._spare_busy = spare_busy
         self._untaken: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the client in; if there are too many, the oldest one goes."""
-        if len(self._open_ones) >= CONNECTIONS:
-            oldest = next(iter(self._open_ones))
-            cut(self._open_ones.pop(oldest))
         self._open_ones[self] = stream = cast("asyncio.Transport", transport)
         stream.set_write_buffer_limits(high=0)  # so that we hear of every answer that is not taken at once
         super().connection_made(transport)
+        if len(self._open_ones) > CONNECTIONS:
+            spared = (one for one in self._open_ones if not (self._spare_busy and one.busy))
+            cut(self._open_ones.pop(next(spared)))
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered here."""
+        return self._current_request is not None
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the client."""
@@ -112,7 +137,7 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer what is no proper request in our own words, without a line in the log; the rest is aiohttp's."""
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            answer: web.StreamResponse = as_json({"ok": False, "why": "This is no proper HTTP request."}, status)
+            answer: web.StreamResponse = self._improper(status)
             answer.force_close()
         else:
             answer = super().handle_error(request, status, exc, message)
@@ -127,5 +152,7 @@ class Connection(web.RequestHandler):
 
 def cut(transport: asyncio.Transport) -> None:
     """End a connection at once, with a reset: after a mere close the kernel would keep for minutes what is unsent."""
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream = transport.get_extra_info("socket")
+    if stream.family != socket.AF_UNIX:  # which has no reset, and keeps nothing
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

@@ -7,15 +7,18 @@ import errno
 import os
 import socket
 from collections import defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
 
 from sidecar.address import host_port
+from sidecar.http.answers import as_json
 from sidecar.http.connection import Connection, cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
     from typing import Never
 
     from aiohttp.typedefs import Handler, Middleware
@@ -35,9 +38,19 @@ SHUTDOWN_SECONDS = 0.5
 """Seconds that open requests get when the listener closes; every answer comes from memory, so none needs more. With
 `SIDECAR_SHUTDOWN_TIMEOUT` before it, all of a stop stays below 6 s."""
 
+SOCKET_MODE = 0o660
+"""Who may connect to a Unix socket: the user and the group of this process (`fsGroup` in Kubernetes)."""
+
 
 class ListenerError(Exception):
-    """A listener cannot listen. `in_use` tells whether that is because somebody else does, there."""
+    """A listener cannot listen.
+
+    Attributes:
+        in_use: whether that is because somebody else does, there.
+        settings: the fields of `Settings` that say where.
+    """
+
+    settings: tuple[str, ...] = ("host", "port")
 
     def __init__(self, where: str, error: OSError | UnicodeError) -> None:
         number = getattr(error, "errno", None) or 0
@@ -47,18 +60,122 @@ class ListenerError(Exception):
         super().__init__(f"cannot listen on {where}: {reason[:1].lower()}{reason[1:]}")
 
 
-async def listen(app: web.Application, host: str, port: int, *, bound: Callable[[str], None]) -> Never:
-    """Serve an application until cancelled.
+def improper_request(status: int) -> web.Response:
+    """Answer what is no proper HTTP request."""
+    return as_json({"ok": False, "why": "This is no proper HTTP request."}, status)
+
+
+async def listen(
+    app: web.Application,
+    host: str,
+    port: int,
+    *,
+    bound: Callable[[str], None],
+    improper: Callable[[int], web.Response] = improper_request,
+    spare_busy: bool = False,
+) -> Never:
+    """Serve an application on a TCP port until cancelled.
 
     Args:
         app: what to serve.
         host: address or host name to bind.
         port: TCP port; 0 takes any free one.
         bound: called with the URL once requests are accepted.
+        improper: answers, with this status, what is no proper request.
+        spare_busy: whether a connection that waits for an answer is kept, even if there are too many.
 
     Raises:
         ListenerError: the address cannot be bound.
     """
+
+    async def bind(connection: Callable[[], Connection]) -> asyncio.Server:
+        create = asyncio.get_running_loop().create_server
+        return await create(connection, host, port, backlog=ACCEPTS)
+
+    def announce(listening: socket.socket) -> None:
+        ours, port, *_ = listening.getsockname()
+        bound(f"http://{host_port(ours, port)}")
+
+    await _serve(app, bind, announce, where=f"{host}:{port}", improper=improper, spare_busy=spare_busy)
+
+
+async def listen_on_socket(
+    app: web.Application,
+    path: Path,
+    *,
+    bound: Callable[[str], None],
+    improper: Callable[[int], web.Response] = improper_request,
+    spare_busy: bool = False,
+) -> Never:
+    """Serve an application on a Unix socket of mode 0660 until cancelled; the arguments are those of `listen`.
+
+    A socket that nobody listens on any more is replaced. One that somebody listens on, and a file that is none, is not.
+
+    Raises:
+        ListenerError: the socket cannot be bound.
+    """
+    ours: list[int] = []
+
+    async def bind(connection: Callable[[], Connection]) -> asyncio.Server:
+        # Bound under another name, and put in place when it has its mode: nobody connects to it before.
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        with socket.socket(socket.AF_UNIX) as listening:
+            _make_way(path)
+            fresh.unlink(missing_ok=True)
+            listening.bind(str(fresh))
+            try:
+                fresh.chmod(SOCKET_MODE)
+                ours.append(fresh.stat().st_ino)
+                create = asyncio.get_running_loop().create_unix_server
+                server = await create(connection, sock=listening.dup(), backlog=ACCEPTS)
+                fresh.rename(path)
+            except BaseException:
+                fresh.unlink(missing_ok=True)
+                raise
+        return server
+
+    try:
+        await _serve(
+            app, bind, lambda _: bound(f"unix:{path}"), where=str(path), improper=improper, spare_busy=spare_busy
+        )
+    finally:
+        _remove(path, ours)
+
+
+def _remove(path: Path, ours: list[int]) -> None:
+    with suppress(FileNotFoundError):
+        if path.lstat().st_ino in ours:  # and not another one's, which may be there by now
+            path.unlink()
+
+
+def _make_way(path: Path) -> None:
+    """See that nothing is lost if a socket is put there.
+
+    Raises:
+        OSError: something is there that is not ours to replace.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    if not path.is_socket():
+        raise OSError("a file is there that is no socket; remove it, or name another path")
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(1)
+        try:
+            caller.connect(str(path))
+        except ConnectionRefusedError:
+            return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+async def _serve(
+    app: web.Application,
+    bind: Callable[[Callable[[], Connection]], Awaitable[asyncio.Server]],
+    announce: Callable[[socket.socket], None],
+    *,
+    where: str,
+    improper: Callable[[int], web.Response],
+    spare_busy: bool,
+) -> Never:
     app.middlewares.insert(0, _in_turn())
     # Cancellation, because a client that is gone must not go on waiting for its turn.
     runner = web.AppRunner(
@@ -68,21 +185,19 @@ async def listen(app: web.Application, host: str, port: int, *, bound: Callable[
     open_ones: dict[Connection, asyncio.Transport] = {}
 
     def connection() -> Connection:
-        return Connection(cast("web.Server", runner.server), open_ones)
+        return Connection(cast("web.Server", runner.server), open_ones, improper=improper, spare_busy=spare_busy)
 
     server: asyncio.Server | None = None
     try:
         try:
-            create = asyncio.get_running_loop().create_server
-            server = await create(connection, host, port, backlog=ACCEPTS)
+            server = await bind(connection)
         except (OSError, UnicodeError) as error:  # the latter for what cannot be a host name
-            raise ListenerError(f"{host}:{port}", error) from error
+            raise ListenerError(where, error) from error
         for listening in server.sockets:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)  # what is accepted inherits it
             with listening.dup() as same:
                 same.listen(QUEUE)  # asyncio has one number for this and for ACCEPTS
-        ours, port, *_ = server.sockets[0].getsockname()
-        bound(f"http://{host_port(ours, port)}")
+        announce(server.sockets[0])
         await asyncio.Event().wait()
         raise AssertionError("for ever is over")
     finally:

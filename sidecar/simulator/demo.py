@@ -31,6 +31,9 @@ telethon-sidecar demo: the daemon as in production, against a simulated Telegram
   what Kubernetes asks     {ops}/livez  {ops}/readyz  {ops}/startupz
   a page with all of them  {ops}/
 
+  what the application may ask for   {api}/openapi.json
+  whose session it is                {api}/telegram/session/status
+
 With a Prometheus beside it that has the alerts: `make demo-metrics`. With one that you have: scrape {ops}/metrics
 as job telethon-sidecar, with deploy/prometheus/rules.yaml.
 
@@ -143,7 +146,7 @@ async def demo(settings: Settings, stop: asyncio.Event, say: Callable[[str], Non
         say: shows a person a text.
 
     Raises:
-        ListenerError: the ops listener's address cannot be bound.
+        ListenerError: an address cannot be bound.
     """
     with TemporaryDirectory(prefix="telethon-sidecar-demo-") as directory:
         secrets = Path(directory)
@@ -157,8 +160,8 @@ async def demo(settings: Settings, stop: asyncio.Event, say: Callable[[str], Non
 
             listening = asyncio.Event()
 
-            def introduce(ops: str) -> None:
-                say(_INTRODUCTION.format(address=f"{dc.host}:{dc.port}", ops=ops, check=CHECK_SECONDS))
+            def introduce(ops: str, api: str) -> None:
+                say(_INTRODUCTION.format(address=f"{dc.host}:{dc.port}", ops=ops, api=api, check=CHECK_SECONDS))
                 listening.set()
 
             async def scenario() -> None:

@@ -31,7 +31,7 @@ from sidecar.telegram.verdicts import verdict
 from sidecar.telegram.wire import transport_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from typing import Never
 
     from sidecar.credentials import Credentials
@@ -53,7 +53,7 @@ async def dial(credentials: Credentials, *, close_timeout: float, disconnect_del
     facts = credentials.facts
     connection, proxy = transport(credentials.proxy)
     client = _Client(
-        StringSession(credentials.session.get_secret_value()),
+        _Session(credentials.session.get_secret_value()),
         credentials.api_id,
         credentials.api_hash.get_secret_value(),
         connection=connection,
@@ -189,8 +189,42 @@ class TelegramLink:
             raise judged from cause
 
 
+MOST_ENTITIES = 20_000
+"""Users and chats that a connection remembers for whoever borrows its client; some 10 MB."""
+
+
+class _Session(StringSession):  # type: ignore[misc]
+    """Telethon's own session in memory, that begins anew when it holds too much: it keeps every entity it ever sees."""
+
+    def process_entities(self, tlo: Any) -> None:
+        """Remember the users and chats in an answer."""
+        if len(self._entities) >= MOST_ENTITIES:
+            self._entities.clear()
+        super().process_entities(tlo)
+
+
+_CATCHING_UP = (functions.updates.GetDifferenceRequest, functions.updates.GetChannelDifferenceRequest)
+_TOO_MUCH = (types.updates.DifferenceTooLong, types.updates.ChannelDifferenceTooLong)
+
+
 class _Client(TelegramClient):  # type: ignore[misc]
-    """Telethon's own client, that stays with the data centre of its session."""
+    """Telethon's own client, that stays with the data centre of its session, and says what updates it drops.
+
+    Attributes:
+        missed: called when Telegram told of more than new messages at once: Telethon takes those alone out of it.
+    """
+
+    missed: Callable[[], None] | None = None
+
+    async def __call__(self, request: Any, ordered: bool = False, flood_sleep_threshold: int | None = None) -> Any:
+        answer = await super().__call__(request, ordered, flood_sleep_threshold)
+        if (
+            self.missed
+            and isinstance(request, _CATCHING_UP)
+            and (isinstance(answer, _TOO_MUCH) or getattr(answer, "other_updates", None))
+        ):
+            self.missed()
+        return answer
 
     async def _switch_dc(self, new_dc: int) -> Never:
         raise LinkLost(
