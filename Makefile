@@ -52,8 +52,9 @@ coverage: setup ## run all tests but the slow ones and demand 95 % branch covera
 soak: setup ## thousands of faults and a month in fake time: nothing may grow (about 40 minutes)
 	$(BIN)/python -m tests.soak --cycles 5000 --days 30
 
-figures: setup ## measure what the keeper promises, in real time (about 6 minutes)
+figures: setup ## measure what the keeper promises and what the api costs, in real time (about 12 minutes)
 	$(BIN)/python bench/figures.py
+	$(BIN)/python bench/api.py
 
 lint: setup ## check style, types and import rules
 	$(BIN)/ruff check
@@ -85,7 +86,7 @@ wheel-test: setup ## build the wheel, install it alone, and run the demo from it
 	build/wheel-test/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
 	build/wheel-test/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps build/wheel-test/*.whl
 	cd build/wheel-test && venv/bin/telethon-sidecar --version
-	cd build/wheel-test && timeout --preserve-status --signal=INT 10 venv/bin/telethon-sidecar demo --port 0 > demo.log
+	cd build/wheel-test && timeout --preserve-status --signal=INT 10 venv/bin/telethon-sidecar demo --port 0 --api-port 0 > demo.log
 	grep -q telegram_startup_complete build/wheel-test/demo.log
 	grep -q telegram_disconnected build/wheel-test/demo.log
 

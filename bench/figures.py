@@ -82,7 +82,7 @@ class Run:
 
 @asynccontextmanager
 async def daemon(session: Session | None, **environment: str) -> AsyncIterator[Run]:
-    given = {"SIDECAR_PORT": "0", "SIDECAR_LOG_LEVEL": "info"} | environment
+    given = {"SIDECAR_PORT": "0", "SIDECAR_API_PORT": "0", "SIDECAR_LOG_LEVEL": "info"} | environment
     if session:
         given |= CREDENTIALS | {"SESSION_STRING": session.string}
     began = time.monotonic()
