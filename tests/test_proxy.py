@@ -206,6 +206,7 @@ async def test_another_proxy_in_the_file(rig: Rig, tmp_path: Path, monkeypatch: 
     assert rig.session.worst_overlap == 0
 
 
+@pytest.mark.slow
 async def test_the_daemon_keeps_the_password(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole command, at its most talkative: connected, refused by the proxy, and not a word of the password."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))

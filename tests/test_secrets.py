@@ -310,6 +310,7 @@ def test_no_fault_lets_a_secret_out(fault: str, kind: str) -> None:
     )
 
 
+@pytest.mark.slow
 @budget(max_examples=10, suppress_health_check=[HealthCheck.too_slow], derandomize=True, deadline=None)
 @given(
     api_hash=hexadecimal,

@@ -187,6 +187,7 @@ class Life:
         assert self.rig.session.connections == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=40, derandomize=True)
 @given(script=SCRIPTS)
 def test_no_sequence_of_faults_causes_two_connections_or_lasts(script: Script) -> None:
