@@ -59,6 +59,11 @@ def draw(dashboard: dict[str, Any], answers: dict[str, Any], directory: Path, pi
         "--headless",
         "--no-sandbox",
         "--disable-gpu",
+        # It would otherwise ask its maker's hosts for this and that.
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
         "--hide-scrollbars",
         "--allow-file-access-from-files",
         f"--user-data-dir={directory}/chromium",
@@ -66,7 +71,9 @@ def draw(dashboard: dict[str, Any], answers: dict[str, Any], directory: Path, pi
         "--virtual-time-budget=4000",
     ]
     if picture:
+        picture.parent.mkdir(parents=True, exist_ok=True)
         _run(*browse, f"--screenshot={picture}", page.as_uri())
+        assert picture.exists(), picture  # Chromium says nothing if it cannot write
     shown = _run(*browse, "--dump-dom", page.as_uri())
     ink = {int(panel): int(amount) for panel, amount in re.findall(r'data-panel="(\d+)" data-ink="(\d+)"', shown)}
     return Drawn(re.findall(r'data-fault="([^"]*)"', shown), ink)
