@@ -86,6 +86,7 @@ def build() -> dashboard.Dashboard:
         ("Connection", _connection()),
         ("Latency", _latency()),
         ("Checks and error budget", _checks()),
+        ("The application's requests", _requests()),
         ("Flood waits, clock and process", _process()),
     ):
         made = made.with_row(dashboard.Row(title))
@@ -270,6 +271,37 @@ def _checks() -> Panels:
             size=(10, 8),
             unit="percentunit",
             heading="errorbudgetburnfast",
+        ),
+    ]
+
+
+def _requests() -> Panels:
+    return [
+        dressed(
+            bars(),
+            "Requests by method",
+            "What the application asked for on the api listener.",
+            [by("method", "telegram_requests_total")],
+            size=(8, 8),
+            heading="the-applications-requests",
+        ),
+        dressed(
+            bars(),
+            "Requests by result",
+            "refused and flood_wait are Telegram's word about the request; failed means not connected, or too late.",
+            [by("result", "telegram_requests_total")],
+            size=(8, 8),
+            heading="the-applications-requests",
+        ),
+        dressed(
+            lines(),
+            "Time to answer",
+            "Waiting for a connection or a flood wait included; the application gives up after 30 s unless it says "
+            "otherwise.",
+            quantiles("telegram_request_duration_seconds", 0.5, 0.99),
+            size=(8, 8),
+            unit="s",
+            heading="the-applications-requests",
         ),
     ]
 

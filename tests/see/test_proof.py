@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
 from sidecar.simulator import DataCentre
-from sidecar.simulator.demo import Demo
+from sidecar.simulator.demo import CHANNEL, Demo
 from sidecar.simulator.secret import MountedSecret
 from tests.daemon import Daemon
 from tests.rig import API_HASH
@@ -29,6 +30,8 @@ from tests.see.render import bundle, draw
 from tests.see.servers import OnCall, Prometheus, servers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sidecar.simulator.scenario import Step
 
 pytestmark = pytest.mark.slow
@@ -128,14 +131,22 @@ async def _play(directory: Path) -> Evening:
             targets[address] = {"namespace": namespace, "pod": pod}
         prometheus, on_call = await stack.enter_async_context(servers(directory, targets))
 
-        figures = await _story(demo.steps(), dc, daemons["test/new-0"], prometheus, on_call)
+        figures = await _story(demo.steps(), dc, daemons, prometheus, on_call)
         ended = time.time()
         empty, answers = await _ask_everything(prometheus, began, ended)
     return Evening(figures, empty, answers, began, ended)
 
 
+async def _ask_for_messages(api: str) -> None:
+    """Do what an application does, and once what it may not."""
+    async with aiohttp.ClientSession(f"{api}/telegram/") as http:
+        for chat, status in ((CHANNEL, 201), (CHANNEL, 201), ("nobody_has_this_name", 404)):
+            async with http.post("messages", json={"chat": f"@{chat}", "text": "hello"}) as answer:
+                assert answer.status == status
+
+
 async def _story(
-    steps: list[Step], dc: DataCentre, newcomer: Daemon, prometheus: Prometheus, on_call: OnCall
+    steps: list[Step], dc: DataCentre, daemons: Mapping[str, Daemon], prometheus: Prometheus, on_call: OnCall
 ) -> dict[str, float]:
     """Play the faults, and return how many seconds each took from its beginning to the webhook."""
     fault = {step.name: step for step in steps}
@@ -150,6 +161,8 @@ async def _story(
 
     bot = {"namespace": "shop", "pod": "bot-0"}
     await prometheus.until('increase(telegram_watchdog_checks_total{pod="bot-0",result="ok"}[1m]) > 3')
+
+    await _ask_for_messages(await daemons["shop/bot-0"].api())
 
     twice = await on_call.hears("SessionHeldTwice")
     assert "the earliest first: shop/bot-1, test/copy-0." in twice["annotations"]["description"]
@@ -179,7 +192,7 @@ async def _story(
     await prometheus.until('ALERTS{alertname="Disconnected",pod="bot-0",alertstate="firing"}')
 
     killed = time.time()
-    newcomer.send(9)
+    daemons["test/new-0"].send(9)
     down = await on_call.hears("SidecarDown", {"namespace": "test", "pod": "new-0"})
     again = [
         alert
