@@ -36,8 +36,24 @@ async def background(*works: Coroutine[Any, Any, Any]) -> AsyncIterator[list[asy
         # A second cancellation may cut this wait short; the first has reached the tasks by then.
         await asyncio.wait(tasks)
         for task in tasks:
-            if not task.cancelled():
-                task.exception()  # look at it, or asyncio complains that nobody did
+            look_at(task)
+
+
+async def outcome(answer: asyncio.Future[Any]) -> Any:
+    """Return the outcome of a future that is Telethon's, and leave it alone if the wait is cancelled.
+
+    Not every place in Telethon looks whether a future was cancelled before it puts an outcome there. Where it does not,
+    what came in the same packet is lost with it.
+    """
+    answer.add_done_callback(look_at)
+    await asyncio.wait({answer})
+    return answer.result()
+
+
+def look_at(future: asyncio.Future[Any]) -> None:
+    """Look at an outcome that nobody may ask for any more, or asyncio complains that nobody did."""
+    if not future.cancelled():
+        future.exception()
 
 
 async def first_failure(*works: Coroutine[Any, Any, Any]) -> Exception:

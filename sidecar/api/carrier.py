@@ -132,6 +132,7 @@ class Carrier:
                 # There was none for the grace. Once there was one, the next is waited for.
                 if not connected or _now() >= until or self._manager.journal.snapshot.state not in _HOPEFUL:
                     raise self._not_connected() from None
+                await asyncio.sleep(FIRST_PAUSE)  # in the instant of a stop nobody waits, and this would spin
             except LinkRefused as error:
                 raise problems.refused(error) from error
             except LinkError:
@@ -151,6 +152,8 @@ class Carrier:
         self, account: Account, call: Call, peer: Peer, until: float, question: Callable[[Any, Peer], Awaitable[T]]
     ) -> T:
         """Ask Telegram about a chat once, when its gates are open.
+
+        The question must be of that one call: another one has gates of its own, and would go round them.
 
         Raises:
             CallError: what Telegram says, or a gate that is closed for too long.

@@ -74,7 +74,8 @@ class Gates:
             async with self._one(call, None, until):
                 yield
         else:
-            async with self._one(call, None, until), self._one(call, chat, until):
+            # In this order: who waits for one chat must not stand in the way of the others.
+            async with self._one(call, chat, until), self._one(call, None, until):
                 yield
 
     @asynccontextmanager

@@ -81,12 +81,12 @@ class LedgerFile:
             database = sqlite3.connect(self._path, isolation_level=None, timeout=1.0, check_same_thread=False)
             try:
                 _check(database)
+                self._path.chmod(0o600)  # before there is a log beside it, which gets the same mode
                 database.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_TABLE}")
                 database.execute(f"PRAGMA user_version={_VERSION}")
                 database.execute("DELETE FROM sent WHERE first_try <= ?", (since,))
                 newest = database.execute("SELECT * FROM sent ORDER BY first_try DESC LIMIT ?", (most,)).fetchall()
                 entries += [_entry(row) for row in reversed(newest)]
-                self._path.chmod(0o600)
             except BaseException:
                 database.close()
                 raise
@@ -113,7 +113,7 @@ class LedgerFile:
     def _complaining(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, TypeError, ValueError) as error:
+        except (sqlite3.Error, OSError, TypeError, ValueError, OverflowError) as error:
             if not self._told:
                 self._told = True
                 told = f"{type(error).__name__}: {error}" if isinstance(error, sqlite3.Error) else type(error).__name__

@@ -16,7 +16,7 @@ from sidecar.api.carrier import Carrier
 from sidecar.api.delivery import Deliveries, Post
 from sidecar.api.models import canonical_chat
 from sidecar.api.problems import Problem, malformed
-from sidecar.messages import Call, CallError, Method, Refused, Result
+from sidecar.messages import Call, CallError, Method, Refusal, Refused, Result
 from sidecar.telegram import messages as telegram
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sidecar.messages import Draft, Letter, Message, Peer, Sent
 
     Observer = Callable[[Method, Result, float], None]
+    Ask = Callable[[Call, Callable[[Any, Peer], Awaitable[Any]]], Awaitable[Any]]
+    """Asks Telegram one question, of one call, about the chat."""
 
 T = TypeVar("T")
 
@@ -77,7 +79,7 @@ class Mailroom:
         until = _now() + patience
         with self._measured(Method.SEND):
             try:
-                target, letter = self._target(chat), await self._letter(draft)
+                target, letter = self._target(chat), await self._letter(draft, patience)
                 post = Post.of(self._carrier.account(), target, letter, key, until)
                 return await self._deliveries.send(post, patience=patience)
             except Problem as problem:
@@ -90,11 +92,17 @@ class Mailroom:
         Raises:
             Problem: it was not done, or nobody knows.
         """
+        until = _now() + patience
         with self._measured(Method.EDIT):
-            letter = await self._letter(draft)
-            return await self._about(
-                chat, Call.EDIT, patience, lambda client, peer: telegram.edit(client, peer, message, letter)
-            )
+            letter = await self._letter(draft, patience)
+
+            async def steps(_: Peer, ask: Ask) -> Message:
+                edited: Message | None = await ask(
+                    Call.EDIT, lambda client, peer: telegram.edit(client, peer, message, letter)
+                )
+                return edited or await ask(Call.GET, lambda client, peer: telegram.get(client, peer, message))
+
+            return await self._about(chat, until, patience, steps)
 
     async def delete(self, chat: str | None, message: int, *, patience: float) -> None:
         """Delete a message; one that is gone already stays so.
@@ -103,7 +111,17 @@ class Mailroom:
             Problem: it was not done, or nobody knows.
         """
         with self._measured(Method.DELETE):
-            await self._about(chat, Call.DELETE, patience, lambda client, peer: telegram.delete(client, peer, message))
+
+            async def steps(peer: Peer, ask: Ask) -> None:
+                try:
+                    if peer.kind != "channel":  # or a message of another chat would go
+                        await ask(Call.GET, lambda client, peer: telegram.get(client, peer, message))
+                    await ask(Call.DELETE, lambda client, peer: telegram.delete(client, peer, message))
+                except Refused as refused:
+                    if refused.why is not Refusal.UNKNOWN_MESSAGE:
+                        raise
+
+            await self._about(chat, _now() + patience, patience, steps)
 
     async def get(self, chat: str | None, message: int, *, patience: float) -> Message:
         """Return a message as it is now.
@@ -112,7 +130,12 @@ class Mailroom:
             Problem: there is none, or Telegram cannot be asked.
         """
         with self._measured(Method.GET):
-            return await self._about(chat, Call.GET, patience, lambda client, peer: telegram.get(client, peer, message))
+
+            async def steps(_: Peer, ask: Ask) -> Message:
+                found: Message = await ask(Call.GET, lambda client, peer: telegram.get(client, peer, message))
+                return found
+
+            return await self._about(chat, _now() + patience, patience, steps)
 
     async def whereabouts(self, chat: str | None, *, patience: float) -> int:
         """Return the id of a chat, as in the Bot API.
@@ -160,23 +183,26 @@ class Mailroom:
             told = "Name a chat: CHANNEL_URL is not set, or is no chat that messages can be sent to."
             raise malformed(told) from None
 
-    async def _letter(self, draft: Draft) -> Letter:
+    async def _letter(self, draft: Draft, patience: float) -> Letter:
         try:
             if draft.parse_mode == "none" or len(draft.text) <= LONG_TEXT:
                 return telegram.letter(draft)
-            return await asyncio.get_running_loop().run_in_executor(self._reader, telegram.letter, draft)
+            async with asyncio.timeout(patience):
+                return await asyncio.get_running_loop().run_in_executor(self._reader, telegram.letter, draft)
+        except TimeoutError:
+            raise problems.too_late(patience) from None
         except Refused as refused:
             raise problems.of(refused) from refused
 
     async def _about(
-        self, chat: str | None, call: Call, patience: float, question: Callable[[Any, Peer], Awaitable[T]]
+        self, chat: str | None, until: float, patience: float, steps: Callable[[Peer, Ask], Awaitable[T]]
     ) -> T:
         """Carry through what does no harm if it is done twice."""
-        until, target, account = _now() + patience, self._target(chat), self._carrier.account()
+        target, account = self._target(chat), self._carrier.account()
 
         async def attempt() -> T:
             peer = await self._carrier.peer(account, target, until)
-            return await self._carrier.ask(account, call, peer, until, question)
+            return await steps(peer, lambda call, question: self._carrier.ask(account, call, peer, until, question))
 
         return await self._carried(until, patience, attempt)
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from sidecar.api import models, problems
 from sidecar.api.problems import Problem
-from sidecar.link import LinkError
+from sidecar.link import LinkBusy, LinkError, LinkRefused
 from sidecar.manager import TelegramUnavailableError
 from sidecar.state import State
 from sidecar.telegram import updates as telegram
@@ -45,6 +45,12 @@ REMEMBERED = 1000
 
 MOST_LISTENERS = 16
 """Listeners at a time; a pod has a handful, and each holds a connection of the listener's."""
+
+ANSWER_SECONDS = 10.0
+"""How long Telegram may take to begin with updates, before it is asked again."""
+
+AGAIN_SECONDS = 1.0
+"""Seconds before it is asked again, unless Telegram says how long to wait."""
 
 FULL_SECONDS = 10.0
 """What a listener too many is told to wait."""
@@ -105,10 +111,13 @@ class Updates:
         while True:
             client = await self._next(client)
             try:
-                async with self._manager.client():
+                async with self._manager.client(), asyncio.timeout(ANSWER_SECONDS):
                     await telegram.switch_on(client, self._tell, self._met)
-            except (LinkError, TelegramUnavailableError):
-                await asyncio.sleep(1)  # the connection is lost, or Telegram has a fault of its own
+            except LinkRefused:
+                continue  # the keeper finds out with its next check; only another connection can help
+            except (LinkError, TelegramUnavailableError, TimeoutError) as error:
+                busy = error.wait if isinstance(error, LinkBusy) else 0.0
+                await asyncio.sleep(max(AGAIN_SECONDS, busy))
                 client = None
                 continue
             self._append("gap", None, _gap("connection", "Updates begin now; what happened before is not known."))
@@ -116,12 +125,12 @@ class Updates:
     async def _next(self, last: TelegramClient | None) -> TelegramClient:
         """Return the first connected client that is another one."""
         while True:
-            try:
+            # Nobody lends a client after the keeper's end; who asked again at once would stop the event loop.
+            await self._manager.journal.until(lambda now: now.state is State.CONNECTED)
+            with suppress(TelegramUnavailableError):
                 client = await self._manager.get_client()
-            except TelegramUnavailableError:
-                continue
-            if client is not last:
-                return client
+                if client is not last:
+                    return client
             await self._manager.journal.until(lambda now: now.state is not State.CONNECTED)
 
     def _tell(self, update: telegram.Update) -> None:

@@ -25,7 +25,7 @@ from telethon import TelegramClient, functions, types
 from telethon.sessions import StringSession
 
 from sidecar.link import CUT_SECONDS, Endpoint, Identity, LinkError, LinkLost, Reason
-from sidecar.race import asked_to_stop
+from sidecar.race import asked_to_stop, look_at, outcome
 from sidecar.telegram.proxy import transport
 from sidecar.telegram.verdicts import verdict
 from sidecar.telegram.wire import transport_of
@@ -108,9 +108,7 @@ class TelegramLink:
             )
             answer = self.client._sender.send(request)  # noqa: SLF001 - client(request) would wrap it
             self._held_until = asyncio.get_running_loop().time() + self._disconnect_delay
-            answer.add_done_callback(_look_at)
-            await asyncio.wait({answer})
-            answer.result()
+            await outcome(answer)
 
     async def check(self) -> Identity:
         """Ask Telegram who we are."""
@@ -161,10 +159,7 @@ class TelegramLink:
     async def lost(self) -> Never:
         """Wait for the connection to end, then raise why."""
         with self._verdicts():
-            ended = self.client.disconnected
-            ended.add_done_callback(_look_at)
-            await asyncio.wait({ended})
-            ended.result()
+            await outcome(self.client.disconnected)
         raise LinkLost(Reason.CLOSED, "Telethon gave the connection up")
 
     @contextmanager
@@ -237,16 +232,10 @@ async def _close(client: TelegramClient, close_timeout: float) -> None:
     wire = transport_of(client)
     closing = client.disconnect()
     for future in (closing, client.disconnected):
-        future.add_done_callback(_look_at)
+        future.add_done_callback(look_at)
     try:
         await asyncio.wait({closing}, timeout=close_timeout)
     finally:
         if wire:
             wire.cut()
     await asyncio.wait({closing}, timeout=CUT_SECONDS)
-
-
-def _look_at(future: asyncio.Future[Any]) -> None:
-    """Look at an outcome that nobody may ask for any more, or asyncio complains that nobody did."""
-    if not future.cancelled():
-        future.exception()

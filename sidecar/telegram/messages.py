@@ -31,7 +31,7 @@ from sidecar.messages import (
     Sent,
     ServerFault,
 )
-from sidecar.race import asked_to_stop
+from sidecar.race import asked_to_stop, outcome
 from sidecar.telegram.verdicts import UNTIMED_FLOOD_WAIT, verdict
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _input(peer: Peer) -> Any:
 
 
 def letter(draft: Draft) -> Letter:
-    """Take the formatting marks out of a draft. A long text full of marks can take a good part of a second.
+    """Take the formatting marks out of a draft. A long text full of marks can take seconds.
 
     Raises:
         Refused: the text is empty, or longer than Telegram takes.
@@ -209,8 +209,8 @@ async def send(client: TelegramClient, peer: Peer, letter: Letter, random_id: in
     raise ServerFault("Telegram took the message, and did not say under which id.")
 
 
-async def edit(client: TelegramClient, peer: Peer, message: int, letter: Letter) -> Message:
-    """Put another text in the place of a message's. The same text again changes nothing.
+async def edit(client: TelegramClient, peer: Peer, message: int, letter: Letter) -> Message | None:
+    """Put another text in the place of a message's; return it, unless Telegram does not tell: the same text again.
 
     Raises:
         CallError: Telegram did not take it.
@@ -231,7 +231,7 @@ async def edit(client: TelegramClient, peer: Peer, message: int, letter: Letter)
     else:
         if found := _message_in(getattr(answer, "updates", ()), message):
             return message_of(found, peer)
-    return await get(client, peer, message)
+    return None
 
 
 async def get(client: TelegramClient, peer: Peer, message: int) -> Message:
@@ -254,28 +254,20 @@ async def get(client: TelegramClient, peer: Peer, message: int) -> Message:
 
 
 async def delete(client: TelegramClient, peer: Peer, message: int) -> None:
-    """Delete a message, for everybody; one that is gone already stays so.
+    """Delete a message, for everybody.
+
+    Outside channels and supergroups an id is the account's own: see first that it is one of this chat's.
 
     Raises:
-        CallError: Telegram did not do it.
+        CallError: Telegram did not do it; it may be gone already.
         LinkError: the connection is lost.
     """
     request: Any
     if peer.kind == "channel":
         request = functions.channels.DeleteMessagesRequest(types.InputChannel(peer.id, peer.access_hash), [message])
     else:
-        try:
-            await get(client, peer, message)  # or a message of another chat would go, for ids are the account's own
-        except Refused as refused:
-            if refused.why is Refusal.UNKNOWN_MESSAGE:
-                return
-            raise
         request = functions.messages.DeleteMessagesRequest([message], revoke=True)
-    try:
-        await _ask(client, request, Call.DELETE)
-    except Refused as refused:
-        if refused.why is not Refusal.UNKNOWN_MESSAGE:
-            raise
+    await _ask(client, request, Call.DELETE)
 
 
 async def own_messages(
@@ -348,7 +340,7 @@ async def _ask(client: TelegramClient, request: Any, call: Call) -> Any:
     if client._no_updates:  # noqa: SLF001 - as the client itself does
         request = functions.InvokeWithoutUpdatesRequest(request)
     try:
-        return await client._sender.send(request)  # noqa: SLF001 - see the top of this file
+        return await outcome(client._sender.send(request))  # noqa: SLF001 - see the top of this file
     except asyncio.CancelledError:
         if asked_to_stop():
             raise

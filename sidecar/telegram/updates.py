@@ -85,10 +85,6 @@ async def switch_on(client: TelegramClient, tell: Callable[[Update], None], met:
     async def deleted(event: Any) -> None:
         tell(DeletedMessages(event.chat_id, tuple(event.deleted_ids)))
 
-    client.missed = lambda: tell(Missed())
-    client.add_event_handler(new, events.NewMessage())
-    client.add_event_handler(edited, events.MessageEdited())
-    client.add_event_handler(deleted, events.MessageDeleted())
     try:
         await client.set_receive_updates(receive_updates=True)
     except asyncio.CancelledError:
@@ -99,6 +95,11 @@ async def switch_on(client: TelegramClient, tell: Callable[[Update], None], met:
         raise
     except Exception as error:
         raise verdict(error) from error
+    # Only now, for whoever tries again after a failure would be told everything twice.
+    client.missed = lambda: tell(Missed())
+    client.add_event_handler(new, events.NewMessage())
+    client.add_event_handler(edited, events.MessageEdited())
+    client.add_event_handler(deleted, events.MessageDeleted())
 
 
 _KINDS = {"PeerUser": "user", "PeerChat": "group", "PeerChannel": "channel"}

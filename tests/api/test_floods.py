@@ -104,6 +104,40 @@ async def test_a_wait_that_grows_is_not_waited_for_any_longer(api: Api) -> None:
     assert api.dc.requests["messages.sendMessage"] <= 5
 
 
+async def test_what_is_asked_on_the_way_is_not_asked_in_its_wait_either(api: Api) -> None:
+    """Outside channels a message is looked at before it is deleted, and after an edit that changed nothing."""
+    await api.start()
+    api.dc.chats.add_user("anna")
+    path = f"/telegram/messages/{(await api.send(chat='@anna')).body['id']}"
+    api.dc.flood("messages.getMessages", seconds=100)
+    deleted = await api.ask("DELETE", f"{path}?chat=@anna")
+    edited = await api.ask("PATCH", path, json={"text": "hello", "chat": "@anna"})
+    again = await api.ask("DELETE", f"{path}?chat=@anna")
+
+    assert [answer.status for answer in (deleted, edited, again)] == [429] * 3
+    assert [answer.body["telegram_error"] for answer in (deleted, edited, again)] == ["FLOOD_WAIT_100"] * 3
+    assert api.dc.requests["messages.getMessages"] == 1
+    await asyncio.sleep(95)
+    assert (await api.ask("DELETE", f"{path}?chat=@anna")).status == 204
+    assert api.dc.requests["messages.getMessages"] == 2
+
+
+async def test_who_waits_for_one_chat_is_in_no_way_of_another(api: Api) -> None:
+    """A flood wait is over; the first in the queue still waits for slow mode, and the others do not wait for that."""
+    await api.start()
+    api.dc.chats.add_channel("talk", megagroup=True, everyone=Member(), members={api.me: Member()}, slow_mode=12)
+    assert [(await api.send(chat=chat)).status for chat in ("@talk", "@news")] == [201, 201]
+    assert (await api.send(chat="@talk", wait=1)).status == 429
+    api.dc.flood("messages.sendMessage", seconds=3)
+    assert (await api.send(wait=1)).status == 429
+    began = api.rig.now
+    slow = asyncio.create_task(api.send("slow", chat="@talk"))
+    await asyncio.sleep(0.1)
+    assert (await api.send("quick")).status == 201
+    assert api.rig.now - began < 4
+    assert (await slow).status == 201
+
+
 async def test_slow_mode_is_about_one_chat(api: Api) -> None:
     """The group in slow mode is held back, with the time that is left; the channel is not."""
     await api.start()

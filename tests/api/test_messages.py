@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from sidecar.simulator.chats import Member
+from sidecar.telegram import messages as telegram
 from tests.api.conftest import Api
 
 pytestmark = pytest.mark.looptime
@@ -137,6 +140,20 @@ async def test_the_limits_of_a_text_are_telegrams(api: Api, text: str, mode: str
     assert api.dc.requests["messages.sendMessage"] == (status == 201)
     if status == 422:
         assert answer.body["telegram_error"] in {"MESSAGE_EMPTY", "MESSAGE_TOO_LONG"}
+
+
+async def test_a_text_that_takes_long_to_read_keeps_to_the_deadline(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its marks are taken out in a thread, and nobody waits for that longer than for anything else."""
+    await api.start()
+    held = threading.Event()
+    monkeypatch.setattr(telegram, "letter", lambda _: held.wait(10))
+    try:
+        answer = await api.send("x" * 1000, parse_mode="markdown", wait=1)
+    finally:
+        held.set()
+
+    assert (answer.status, answer.body["sent"]) == (504, "no")
+    assert api.texts == []
 
 
 async def test_no_right_to_write_is_403(api: Api) -> None:

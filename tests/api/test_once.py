@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from telethon.tl import types
 
 from sidecar.api import ledger
+from sidecar.api.carrier import Carrier
+from sidecar.api.problems import Problem
+from sidecar.link import LinkLost, Reason
+from sidecar.state import State
 from tests.api.conftest import Api
 
 pytestmark = pytest.mark.looptime
@@ -89,6 +94,46 @@ async def test_what_telegram_will_not_tell_is_found(api: Api) -> None:
 
     assert (answer.status, answer.body["id"]) == (201, 2)
     assert api.texts == ["hello", "hello"]
+
+
+async def test_a_late_refusal_disturbs_nobody(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    """Telegram may refuse a message's envelope, too, and Telethon does not look whether anybody still waits."""
+    await api.start()
+    api.dc.lose_answers("messages.sendMessage")
+    sending = asyncio.create_task(api.send(key="order-1"))
+    await asyncio.sleep(5.5)
+    sender = (await api.rig.manager.get_client())._sender
+    (given_up,) = sender._pending_state
+    refused = types.BadMsgNotification(given_up, 1, 64)
+    for connection in api.dc._open():
+        connection.push(api.rig.session, bytes(refused))
+    answer = await sending
+
+    assert (answer.status, answer.body["id"]) == (201, 1)
+    assert given_up not in sender._pending_state
+    assert [record for record in caplog.records if record.name.startswith("telethon") and record.exc_info] == []
+
+
+async def test_a_stop_in_the_instant_of_a_loss_leaves_the_event_loop_alone(api: Api) -> None:
+    """Between the word to stop and the keeper's hearing it, no client is lent and nobody waits for one."""
+    await api.start()
+    carrier, attempts = Carrier(api.rig.manager), 0
+    await api.dc.stop_listening()
+
+    async def attempt() -> None:
+        nonlocal attempts
+        attempts += 1
+        assert attempts < 10
+        if attempts == 1:
+            api.dc.reset_all()
+            await api.rig.until(State.WAITING)
+            raise LinkLost(Reason.RESET, "the connection was reset")
+        api.rig.manager.stop()
+        await api.rig.manager.get_client(0.5)
+
+    with pytest.raises(Problem) as caught:
+        await carrier.again(api.rig.clock() + 30, attempt)
+    assert (caught.value.status, attempts) == (503, 3)
 
 
 async def test_a_bot_is_told_that_it_was_sent(api: Api) -> None:

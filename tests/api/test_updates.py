@@ -230,6 +230,62 @@ async def test_the_number_of_listeners_is_bounded(api: Api, monkeypatch: pytest.
         pass
 
 
+async def test_a_second_try_to_begin_tells_nothing_twice(api: Api) -> None:
+    """Telegram has a fault of its own, and begins when it is asked again."""
+    await api.start()
+    anna = api.dc.chats.add_user("anna")
+    fault = api.dc.fail("updates.getState", code=500, message="INTERNAL")
+    async with begun(api) as stream:
+        for text in ("one", "two"):
+            api.dc.chats.say(api.channel, anna, text)
+        told = [(await stream.next()).data["text"] for _ in range(2)]
+
+    assert (fault.served, told) == (1, ["one", "two"])
+
+
+async def test_a_flood_wait_of_the_beginning_is_waited_out(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody tries again before it is over."""
+    await api.start()
+    api.dc.flood("updates.getState", seconds=100)
+    async with listening(api):
+        await asyncio.sleep(99)
+
+    tried = [record for record in caplog.records if "telegram_operation_failed" in record.getMessage()]
+    assert len(tried) == 1
+
+
+async def test_a_beginning_without_an_answer_is_asked_for_again(api: Api) -> None:
+    """The connection lives, and the answer does not come."""
+    await api.start()
+    mishap = api.dc.lose_answers("updates.getState")
+    async with begun(api):
+        assert mishap.served == 1
+    assert api.dc.accepted == 1
+
+
+async def test_the_end_of_the_keeper_leaves_the_event_loop_alone(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon stops the keeper first: nobody lends a client any more, and whoever wants one does not spin."""
+    await api.start(api_updates=True)
+    await asyncio.sleep(1)
+    asked = 0
+    lend = api.rig.manager.get_client
+
+    async def counted() -> Any:
+        nonlocal asked
+        asked += 1
+        assert asked < 10
+        return await lend()
+
+    monkeypatch.setattr(api.rig.manager, "get_client", counted)
+    api.rig.manager.stop()
+    await api.rig.manager.run()
+    await asyncio.sleep(60)
+
+    assert asked == 0
+    assert api._serving
+    assert not api._serving.done()
+
+
 async def test_the_end_ends_the_streams(api: Api) -> None:
     """A listener that stops ends its streams at once, and in good order."""
     await api.start()
