@@ -24,6 +24,15 @@ hypothesis.settings.register_profile("project", deadline=None, database=None)
 hypothesis.settings.load_profile("project")
 
 
+def pytest_collection_finish() -> None:
+    """Take what was imported out of the garbage collector's sight.
+
+    Each test of the keeper runs it, and a heap full of modules would cost a good part of a second every time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def default_event_loop() -> Iterator[None]:
     """Give the thread an event loop of its own: looptime asks for one in every test, and nobody would close it."""
