@@ -28,6 +28,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from sidecar.address import is_loopback
 from sidecar.proxy import EXTRA, read_proxy
 
 if TYPE_CHECKING:
@@ -163,8 +164,8 @@ class Settings(BaseSettings):
     api_host: Name = Field(
         default="127.0.0.1",
         title="an address or host name",
-        description="Where the api listener, for the application's own calls, listens. Beyond this machine only with "
-        "SIDECAR_API_TOKEN.",
+        description="Where the api listener, for the application's own calls, listens. Beyond this machine nobody is "
+        "answered without SIDECAR_API_TOKEN.",
     )
     api_port: Port = Field(
         default=9878,
@@ -275,6 +276,11 @@ class Settings(BaseSettings):
             )
         if self.api_socket is None and self.api_port == self.port != 0 and self.api_host == self.host:
             faults.append(f"SIDECAR_PORT: {self.port}, which is SIDECAR_API_PORT; accepted: another port, or 0")
+        if self.api_socket is None and not is_loopback(self.api_host) and not (self.api_token or self.secrets_dir):
+            faults.append(
+                f"SIDECAR_API_HOST: {self.api_host}, where whoever reaches it could use the account; accepted: "
+                "127.0.0.1, ::1 or localhost, unless SIDECAR_API_TOKEN or SIDECAR_SECRETS_DIR is set"
+            )
         if faults:
             raise ValueError("\n".join(faults))
         return self

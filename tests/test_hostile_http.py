@@ -129,7 +129,9 @@ def api_of_nobody(metrics: Metrics) -> web.Application:
     manager = TelegramClientManager(Settings())
     mailroom = Mailroom(manager, Ledger(None, wall=time.time), metrics.observe_request, channel=None)
     updates = Updates(manager, mailroom.met, wanted=False)
-    return api_app(manager.journal, mailroom, updates, token=lambda: None, log=logger(), version="1.2.3")
+    return api_app(
+        manager.journal, mailroom, updates, token=lambda: None, open_without=True, log=logger(), version="1.2.3"
+    )
 
 
 async def fine(_: web.Request) -> web.Response:

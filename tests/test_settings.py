@@ -272,6 +272,12 @@ def test_our_own_words_for_what_is_wrong(name: str, value: str, line: str) -> No
             "SIDECAR_PORT: 9878, which is SIDECAR_API_PORT; accepted: another port, or 0",
             id="ports",
         ),
+        pytest.param(
+            {"SIDECAR_API_HOST": "0.0.0.0"},  # noqa: S104 - what is refused
+            "SIDECAR_API_HOST: 0.0.0.0, where whoever reaches it could use the account; accepted: 127.0.0.1, ::1 or "
+            "localhost, unless SIDECAR_API_TOKEN or SIDECAR_SECRETS_DIR is set",
+            id="api-for-everybody",
+        ),
     ],
 )
 def test_impossible_relations(values: dict[str, str], line: str) -> None:

@@ -55,14 +55,22 @@ def idempotency_key(values: list[str]) -> str | None:
     return values[0].strip().strip('"')
 
 
-def check_token(authorization: list[str], token: SecretStr | None) -> None:
+def check_token(authorization: list[str], token: SecretStr | None, *, open_without: bool) -> None:
     """Compare the bearer token of a request with ours, in a time that does not depend on how alike they are.
 
+    Args:
+        authorization: the values of the header.
+        token: ours; None if there is none.
+        open_without: whether everybody is let in if there is none: only where nobody but this pod gets to.
+
     Raises:
-        Problem: we have one, and it is not that.
+        Problem: we have one, and it is not that; or we have none, and need one.
     """
     if token is None:
-        return
+        if open_without:
+            return
+        told = "Nobody is let in from other machines as long as SIDECAR_API_TOKEN (the file api_token) is not set."
+        raise Problem(HTTPStatus.UNAUTHORIZED, told)
     scheme, _, given = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
     right = hmac.compare_digest(
         given.strip().encode("utf-8", "surrogateescape"), token.get_secret_value().encode("utf-8", "surrogateescape")

@@ -54,6 +54,7 @@ def api_app(
     updates: Updates,
     *,
     token: Callable[[], SecretStr | None],
+    open_without: bool,
     log: Log,
     version: str,
 ) -> web.Application:
@@ -64,6 +65,7 @@ def api_app(
         mailroom: carries calls to Telegram.
         updates: knows what happened to messages.
         token: gives the token that is asked for now; None if none is.
+        open_without: whether everybody is let in without one.
         log: where a status that is none is logged.
         version: ours.
     """
@@ -126,7 +128,9 @@ def api_app(
                 reader.chats = frozenset(found or [await mailroom.whereabouts(None, patience=wait)])
             return await _stream(request, updates, reader)
 
-    app = web.Application(middlewares=[_problems(log), _guarded(token)], client_max_size=LARGEST_BODY)
+    app = web.Application(
+        middlewares=[_problems(log), _guarded(token, open_without=open_without)], client_max_size=LARGEST_BODY
+    )
     app.on_response_prepare.append(discreet_headers)
     app.router.add_get("/openapi.json", openapi)
     app.router.add_get("/telegram/session/status", status)
@@ -272,10 +276,10 @@ def _problems(log: Log) -> Middleware:
     return middleware
 
 
-def _guarded(token: Callable[[], SecretStr | None]) -> Middleware:
+def _guarded(token: Callable[[], SecretStr | None], *, open_without: bool) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        check_token(request.headers.getall("Authorization", []), token())
+        check_token(request.headers.getall("Authorization", []), token(), open_without=open_without)
         return await handler(request)
 
     return middleware

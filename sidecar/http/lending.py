@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sidecar import __version__
+from sidecar.address import is_loopback
 from sidecar.api.ledger import Ledger
 from sidecar.api.ledgerfile import LedgerFile
 from sidecar.api.mailroom import Mailroom
@@ -57,7 +58,15 @@ async def serve_api(
             stack.callback(store.close)
         mailroom = Mailroom(manager, Ledger(store, wall=wall), observe, channel=settings.channel_url)
         updates = Updates(manager, mailroom.met, wanted=settings.api_updates)
-        app = api_app(manager.journal, mailroom, updates, token=lambda: manager.api_token, log=log, version=__version__)
+        app = api_app(
+            manager.journal,
+            mailroom,
+            updates,
+            token=lambda: manager.api_token,
+            open_without=bool(settings.api_socket) or is_loopback(settings.api_host),
+            log=log,
+            version=__version__,
+        )
         if settings.api_socket:
             serve = partial(listen_on_socket, app, settings.api_socket)
         else:

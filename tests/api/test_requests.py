@@ -221,9 +221,17 @@ def test_only_the_token_itself_opens(given: str, token: str) -> None:
     """Whatever is sent, nothing but a Problem comes out, and only the token passes."""
     opened = True
     with suppress(Problem):
-        check_token([f"Bearer {given}"], SecretStr(token))
+        check_token([f"Bearer {given}"], SecretStr(token), open_without=True)
         opened = given.strip() == token
     assert opened
+
+
+def test_without_a_token_only_this_machine_is_let_in() -> None:
+    """A listener that others reach, and whose token is not there yet, answers nobody."""
+    check_token([], None, open_without=True)
+    for sent in ([], ["Bearer "], ["Bearer None"]):
+        with pytest.raises(Problem, match="as long as SIDECAR_API_TOKEN"):
+            check_token(sent, None, open_without=False)
 
 
 # ------------------------------------------------------------------------------------------------------------ the pure
