@@ -40,11 +40,12 @@ pictures: setup components ## draw the pictures of the dashboards anew (needs pr
 test: setup ## run all tests
 	$(BIN)/python -m pytest
 
-quick: setup ## run all tests but the slow ones
-	$(BIN)/python -m pytest -q -m 'not slow'
+quick: setup ## run all tests but the slow ones (TESTS="tests/api" for some of them)
+	$(BIN)/python -m pytest -q -m 'not slow' $(TESTS)
 
+coverage: export COVERAGE_FILE := $(CURDIR)/build/coverage/data
 coverage: setup ## run all tests but the slow ones and demand 95 % branch coverage
-	rm -f .coverage .coverage.*
+	rm -rf build/coverage && mkdir -p build/coverage
 	$(BIN)/coverage run -m pytest -q -m 'not slow'
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
