@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.messages import HeldBack
 
@@ -34,10 +34,18 @@ class Closed(HeldBack):
     """A gate is closed for longer than one may wait, or too many wait already: Telegram was not asked."""
 
 
+class _Why(NamedTuple):
+    """What Telegram said. Not the error itself: its traceback would keep a connection that is long gone."""
+
+    call: Call
+    everywhere: bool
+    telegram_error: str | None
+
+
 class _Gate:
     def __init__(self) -> None:
         self.until = -math.inf
-        self.error: HeldBack | None = None
+        self.why: _Why | None = None
         self.waiting = 0
         self.turn = asyncio.Lock()
 
@@ -53,7 +61,7 @@ class Gates:
         key = (error.call, None if error.everywhere else chat)
         gate = self._gates.setdefault(key, _Gate())
         gate.until = max(gate.until, _now() + error.seconds)
-        gate.error = error
+        gate.why = _Why(error.call, error.everywhere, error.telegram_error)
         if len(self._gates) > MOST_GATES:
             idle = [key for key, gate in self._gates.items() if not gate.waiting]
             del self._gates[min(idle, key=lambda key: self._gates[key].until)]
@@ -107,9 +115,8 @@ class Gates:
 
 
 def _again(gate: _Gate, left: float) -> Closed:
-    assert gate.error  # noqa: S101 - a gate that was never closed lets everybody through
-    error = gate.error
-    return Closed(error.call, max(left, 1.0), everywhere=error.everywhere, telegram_error=error.telegram_error)
+    assert gate.why  # noqa: S101 - a gate that was never closed lets everybody through
+    return Closed(gate.why.call, max(left, 1.0), everywhere=gate.why.everywhere, telegram_error=gate.why.telegram_error)
 
 
 def _now() -> float:

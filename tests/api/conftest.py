@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import ClientSession, ClientTimeout, TCPConnector, UnixConnector
+from aiohttp import ClientSession, ClientTimeout, TCPConnector, UnixConnector, web_app
 from prometheus_client import CollectorRegistry
 
 from sidecar.http.lending import serve_api
@@ -104,6 +104,8 @@ class Api:
             self._serving.cancel()
             await asyncio.wait([self._serving])
             self._serving = None
+            # aiohttp remembers every application for ever, and with it the rig and all that its events hold.
+            web_app._cached_build_middleware.cache_clear()
 
     async def ask(self, method: str, path: str, **options: Any) -> Answer:
         """Call the listener."""

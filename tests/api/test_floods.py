@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
 from sidecar.api import gates
+from sidecar.messages import Call, HeldBack
 from sidecar.simulator.chats import Member
 from tests.api.conftest import Api
 
@@ -148,3 +151,26 @@ async def test_slow_mode_is_about_one_chat(api: Api) -> None:
     assert (slow.status, slow.body["telegram_error"]) == (429, f"SLOWMODE_WAIT_{slow.headers['Retry-After']}")
     assert 55 <= int(slow.headers["Retry-After"]) <= 60
     assert (await api.send()).status == 201
+
+
+async def test_a_closed_gate_keeps_nothing_of_the_call() -> None:
+    """An error's traceback holds the connection that it came over, and a gate may be closed for a day."""
+
+    class Connection:
+        pass
+
+    def refuse(_: Connection) -> None:
+        raise HeldBack(Call.SEND, 86_400, everywhere=True)
+
+    def asked() -> weakref.ref[Connection]:
+        connection = Connection()
+        try:
+            refuse(connection)
+        except HeldBack as error:
+            gate.close(error, None)
+        return weakref.ref(connection)
+
+    gate = gates.Gates()
+    gone = asked()
+    gc.collect()
+    assert gone() is None
