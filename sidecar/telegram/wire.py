@@ -142,7 +142,10 @@ class Transport(Connection):  # type: ignore[misc]
             raise
 
     def unacknowledged(self) -> bool:
-        """Tell whether the kernel sends again what the peer has not acknowledged (on Linux; elsewhere nobody knows)."""
+        """Tell whether the kernel sends again what the peer has not acknowledged (on Linux; elsewhere nobody knows).
+
+        It begins to some half a second after the first time, so a deadline below a second may pass before.
+        """
         if self._writer is None or not hasattr(socket, "TCP_INFO"):
             return False
         try:
