@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from urllib.parse import urlsplit
 
 
 def host_port(host: str, port: int) -> str:
@@ -16,5 +17,13 @@ def is_loopback(host: str) -> bool:
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def names_loopback(authority: str) -> bool:
+    """Tell whether a host, with or without a port, can only be this machine: a name counts as none, as above."""
+    try:
+        return is_loopback(urlsplit(f"//{authority}").hostname or "")
     except ValueError:
         return False

@@ -130,7 +130,14 @@ def api_of_nobody(metrics: Metrics) -> web.Application:
     mailroom = Mailroom(manager, Ledger(None, wall=time.time), metrics.observe_request, channel=None)
     updates = Updates(manager, mailroom.met, wanted=False)
     return api_app(
-        manager.journal, mailroom, updates, token=lambda: None, open_without=True, log=logger(), version="1.2.3"
+        manager.journal,
+        mailroom,
+        updates,
+        token=lambda: None,
+        open_without=True,
+        any_name=True,
+        log=logger(),
+        version="1.2.3",
     )
 
 

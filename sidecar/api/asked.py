@@ -1,4 +1,4 @@
-"""What stands in the head of a request: how long the caller waits, the name it gives its call, and its token."""
+"""What stands in the head of a request: how long the caller waits, the name of its call, its token, and our name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from sidecar.address import names_loopback
 from sidecar.api.problems import Problem, malformed
 
 if TYPE_CHECKING:
@@ -78,3 +79,20 @@ def check_token(authorization: list[str], token: SecretStr | None, *, open_witho
     if scheme.lower() != "bearer" or not right:
         told = "Send the header Authorization: Bearer, followed by the value of SIDECAR_API_TOKEN."
         raise Problem(HTTPStatus.UNAUTHORIZED, told)
+
+
+def check_host(host: str | None) -> None:
+    """Refuse a call that a page in somebody's browser made, to a name that it has led to this address.
+
+    That is DNS rebinding: for the browser such a call stays within the page's own site, so that it asks nobody's leave.
+    Source of the header: RFC 9110, section 7.2.
+
+    Args:
+        host: the value of the header `Host`; None if there is none, which no browser does.
+
+    Raises:
+        Problem: it is another name than `localhost`, or not an address of loopback.
+    """
+    if host is not None and not names_loopback(host):
+        told = "Call 127.0.0.1 or localhost by that name, or set SIDECAR_API_TOKEN: then any name will do."
+        raise Problem(HTTPStatus.MISDIRECTED_REQUEST, told)

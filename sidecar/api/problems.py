@@ -33,6 +33,7 @@ TITLES = {
     HTTPStatus.CONFLICT: "The message was sent, and its id cannot be found",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not declared as JSON",
+    HTTPStatus.MISDIRECTED_REQUEST: "The call is to another name",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The content cannot be accepted",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests",
     HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of this program",

@@ -17,7 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from sidecar import health
 from sidecar.api import models, problems
-from sidecar.api.asked import check_token, idempotency_key, patience
+from sidecar.api.asked import check_host, check_token, idempotency_key, patience
 from sidecar.api.openapi import describe
 from sidecar.api.problems import Problem, malformed
 from sidecar.http.answers import as_json, discreet_headers
@@ -55,6 +55,7 @@ def api_app(
     *,
     token: Callable[[], SecretStr | None],
     open_without: bool,
+    any_name: bool,
     log: Log,
     version: str,
 ) -> web.Application:
@@ -66,6 +67,7 @@ def api_app(
         updates: knows what happened to messages.
         token: gives the token that is asked for now; None if none is.
         open_without: whether everybody is let in without one.
+        any_name: whether they may call us by any name then: where no browser gets to.
         log: where a status that is none is logged.
         version: ours.
     """
@@ -129,7 +131,8 @@ def api_app(
             return await _stream(request, updates, reader)
 
     app = web.Application(
-        middlewares=[_problems(log), _guarded(token, open_without=open_without)], client_max_size=LARGEST_BODY
+        middlewares=[_problems(log), _guarded(token, open_without=open_without, any_name=any_name)],
+        client_max_size=LARGEST_BODY,
     )
     app.on_response_prepare.append(discreet_headers)
     app.router.add_get("/openapi.json", openapi)
@@ -276,10 +279,13 @@ def _problems(log: Log) -> Middleware:
     return middleware
 
 
-def _guarded(token: Callable[[], SecretStr | None], *, open_without: bool) -> Middleware:
+def _guarded(token: Callable[[], SecretStr | None], *, open_without: bool, any_name: bool) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        check_token(request.headers.getall("Authorization", []), token(), open_without=open_without)
+        ours = token()
+        check_token(request.headers.getall("Authorization", []), ours, open_without=open_without)
+        if ours is None and not any_name:
+            check_host(request.headers.get("Host"))
         return await handler(request)
 
     return middleware

@@ -64,6 +64,7 @@ async def serve_api(
             updates,
             token=lambda: manager.api_token,
             open_without=bool(settings.api_socket) or is_loopback(settings.api_host),
+            any_name=bool(settings.api_socket),
             log=log,
             version=__version__,
         )

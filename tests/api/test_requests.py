@@ -234,6 +234,34 @@ def test_without_a_token_only_this_machine_is_let_in() -> None:
             check_token(sent, None, open_without=False)
 
 
+NAMES = [
+    ("127.0.0.1", 200),
+    ("127.0.0.1:9878", 200),
+    ("localhost:9878", 200),
+    ("LOCALHOST", 200),
+    ("[::1]:9878", 200),
+    ("evil.example:9878", 421),
+    ("localhost.evil.example", 421),
+    ("127.0.0.1.evil.example", 421),
+    ("user@evil.example", 421),
+    ("evil.example#localhost", 421),
+    ("10.0.0.1", 421),
+    ("[::1", 421),
+    ("", 421),
+]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("token", [None, "right"])
+async def test_a_page_in_a_browser_cannot_name_us(api: Api, token: str | None) -> None:
+    """Without a token, a call to a name that anybody may lead here gets nothing; with one, names do not matter."""
+    await (api.start(api_token=token) if token else api.start())
+    heads = [{"Host": name} | ({"Authorization": f"Bearer {token}"} if token else {}) for name, _ in NAMES]
+    told = [(await api.ask("GET", "/openapi.json", headers=head)).status for head in heads]
+
+    assert told == ([200] * len(NAMES) if token else [status for _, status in NAMES])
+
+
 # ------------------------------------------------------------------------------------------------------------ the pure
 
 
