@@ -129,7 +129,7 @@ def too_late(seconds: float, *, sent: Delivery | None = None) -> Problem:
     """Return the problem of a deadline that passed."""
     told = f"There was no answer within {seconds:g} s (Request-Timeout says how long to wait)."
     if sent == "unknown":
-        told += " The message may have been sent: repeat the call with its Idempotency-Key, and it is not sent twice."
+        told += " The message may have been sent: only with its Idempotency-Key can it be repeated and not sent twice."
     return Problem(HTTPStatus.GATEWAY_TIMEOUT, told, sent=sent)
 
 
