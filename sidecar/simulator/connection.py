@@ -99,6 +99,15 @@ class Connection(asyncio.Protocol):
         state = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
         return state[0] == _TCP_ESTABLISHED
 
+    @property
+    def answered(self) -> bool:
+        """Whether what the client asks now would be answered."""
+        return self.alive and not self._swallowed and not self._dc.levers.stop_reading
+
+    def fall_silent(self) -> None:
+        """Be a black hole for the rest of this connection's life."""
+        self._silent = True
+
     def obey_levers(self) -> None:
         """Stop or resume reading."""
         if self._dc.levers.stop_reading:

@@ -209,6 +209,14 @@ class DataCentre:
         for connection in self._open():
             connection.reset()
 
+    def silence_all(self) -> None:
+        """Make every live connection a black hole for the rest of its life; new ones are answered.
+
+        So it looks when a firewall or a NAT forgets a connection.
+        """
+        for connection in self._open():
+            connection.fall_silent()
+
     def send_all(self, data: bytes) -> None:
         """Send bytes, framed by nothing, on every live connection."""
         for connection in self._open():

@@ -91,6 +91,11 @@ class Session:
         """Live connections that have used this key."""
         return sum(connection.alive for connection in self._connections)
 
+    @property
+    def answered(self) -> bool:
+        """Whether a client that holds this key and says that it is connected is right: what it asks is answered."""
+        return self.refusal is None and any(connection.answered for connection in self._connections)
+
     def revoke(self, message: str = "SESSION_REVOKED", code: int = 401) -> None:
         """Refuse every later call that needs a login. Connections stay, and pings are still answered."""
         self.refusal = Refusal(code, message)

@@ -56,6 +56,34 @@ async def test_black_hole(dc: DataCentre, session: Session, dial: Dial) -> None:
     await ping(telethon)
 
 
+async def test_one_connection_falls_silent(dc: DataCentre, session: Session, dial: Dial) -> None:
+    """A connection that a NAT forgot stays a black hole for ever, while a new one is answered."""
+    forgotten = await dial(session)
+    dc.silence_all()
+    assert await silent(ping(forgotten), 50)
+    assert (dc.live, session.answered) == (1, False)
+    await forgotten.disconnect()
+    await ping(await dial(session))
+    assert session.answered
+
+
+@pytest.mark.parametrize("lever", ["black_hole", "stop_reading"])
+async def test_whether_a_session_is_answered(dc: DataCentre, session: Session, dial: Dial, lever: str) -> None:
+    """It is answered from its first packet until it is refused, its server is stuck, or its connection is gone."""
+    seen = [session.answered]
+    telethon = await dial(session)
+    seen.append(session.answered)
+    for value in (True, False):
+        setattr(dc.levers, lever, value)
+        seen.append(session.answered)
+    for change in (session.revoke, session.restore):
+        change()
+        seen.append(session.answered)
+    await telethon.disconnect()
+    seen.append(session.answered)
+    assert seen == [False, True, False, True, False, True, False]
+
+
 async def test_a_black_hole_leaves_no_gap(dc: DataCentre, session: Session, raw: Raw, settle: Settle) -> None:
     """The frames of the server stay numbered without a gap."""
     peer = await raw(session)
