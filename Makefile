@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-metrics test quick coverage soak figures components schemas pictures lint docs lock wheel-test scan
+.PHONY: help setup demo demo-metrics test quick coverage soak bench components schemas pictures lint docs lock wheel-test scan
 .PHONY: image-test clean
 
 help: ## say what there is
@@ -53,9 +53,18 @@ coverage: setup ## run all tests but the slow ones and demand 95 % branch covera
 soak: setup ## thousands of faults and a month in fake time: nothing may grow (about 40 minutes)
 	$(BIN)/python -m tests.soak --cycles 5000 --days 30
 
-figures: setup ## measure what the keeper promises and what the api costs, in real time (about 12 minutes)
-	$(BIN)/python bench/figures.py
-	$(BIN)/python bench/api.py
+$(VENV)/.bench: $(READY) requirements/bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
+# What is measured runs with what production has, and no more: libraries import others where they find them.
+build/bench/run/.ready: requirements/run.txt
+	$(PYTHON) -m venv build/bench/run
+	build/bench/run/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+bench: $(VENV)/.bench build/bench/run/.ready ## measure beside bare Telethon (30 minutes, needs wrk; ARGS="--only cost,http")
+	@BENCH_PYTHON=$(CURDIR)/build/bench/run/bin/python exec $(BIN)/python -m bench $(ARGS)
 
 lint: setup ## check style, types and import rules
 	$(BIN)/ruff check
@@ -79,6 +88,9 @@ lock: setup ## pin the newest allowed dependencies, with hashes, in requirements
 	    $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	        --no-emit-find-links --no-annotate --no-header --upgrade --group $$group -o requirements/$$group.txt || exit 1; \
 	done
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-annotate --no-header --upgrade --group bench -c requirements/dev.txt \
+	    -o requirements/bench.txt
 
 wheel-test: setup ## build the wheel, install it alone, and run the demo from it
 	rm -rf build/wheel-test

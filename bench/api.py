@@ -1,122 +1,133 @@
-"""Measures the api listener, against the simulator, in real time.
+"""What a call through the api costs beside one made directly, and whether anything is lost or sent twice.
 
-    python bench/api.py [--sends 10000]
-
-The simulator and the callers are in this process, the daemon is one of its own, as in a pod. "Direct" is the same
-request made with Telethon in this process, with no daemon in between.
+Rules of this file: what arrived is counted at the simulator, and not from what was answered.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import os
 import random
-import re
-import statistics
-import sys
-import tempfile
 import time
 from collections import Counter
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from statistics import median
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from telethon import TelegramClient
+from telethon.sessions import StringSession
 
-from sidecar.manager import TelegramClientManager
-from sidecar.settings import Settings
-from sidecar.simulator import DataCentre
-from sidecar.simulator.chats import Channel, Member
+from bench.far import CHAT, Far
+from bench.figure import Figure, Section, times
+from bench.players import API_HASH, OURS, Player
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-CREDENTIALS = {"API_ID": "1", "API_HASH": "0" * 32}
+    Send = Callable[[str], Awaitable[object]]
+
 CALLERS = 32
-SECONDS = 8.0
+SHORT_BACKOFF = {"SIDECAR_BACKOFF_BASE": "0.1", "SIDECAR_BACKOFF_MAX": "0.2"}
+"""Nobody waits for reconnects here."""
+
+APART_SECONDS = 2.0
+"""Between two mishaps, on average."""
+
+_NOTES = f"""\
+* *Direct* is send_message of a Telethon client in the caller's process, with no daemon in between. POST is the same
+  message through the daemon; *kept* has an Idempotency-Key, and the record of it is written to SIDECAR_STATE_DIR before
+  Telegram is asked. One caller sends one message after the other, each way in turns; or {CALLERS} do so at a time.
+* The sends of the last lines have a key each, and are repeated until they are answered with 201, while every
+  {APART_SECONDS:g} s on average the connection is closed or reset, or a message is taken and its answer lost.
+"""
 
 
-class Sidecar:
-    """A daemon, and an HTTP client of its api listener."""
+@dataclass(frozen=True)
+class Answer:
+    """What a POST got: the status, the JSON, and the seconds of Retry-After."""
 
-    def __init__(self, http: aiohttp.ClientSession, api: str, ops: str) -> None:
-        self.http = http
-        self.api = api
-        self.ops = ops
+    status: int
+    body: Any
+    retry_after: float
 
-    async def send(self, text: str, key: str | None = None) -> tuple[int, Any, float]:
-        """POST once; return status, body, and what Retry-After says."""
+
+class Poster:
+    """An application beside the daemon."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+        self._http = http
+        self._url = f"{url}/telegram/messages"
+
+    async def post(self, text: str, key: str = "") -> Answer:
+        """Send a message, once."""
         headers = {"Idempotency-Key": key} if key else {}
-        url = f"{self.api}/telegram/messages"
-        async with self.http.post(url, json={"text": text}, headers=headers) as answer:
-            return answer.status, await answer.json(content_type=None), float(answer.headers.get("Retry-After", 0))
+        async with self._http.post(self._url, json={"text": text}, headers=headers) as answer:
+            return Answer(answer.status, await answer.json(), float(answer.headers.get("Retry-After", 0)))
 
-    async def worst_ping(self) -> str:
-        """Return the bucket that the slowest ping fell into."""
-        async with self.http.get(f"{self.ops}/metrics") as answer:
-            text = await answer.text()
-        buckets = re.findall(r'^telegram_ping_latency_seconds_bucket\{le="([^"]+)"\} (\S+)$', text, re.MULTILINE)
-        last = float(buckets[-1][1])
-        return next(str(bound) for bound, count in buckets if float(count) == last)
+    async def sent(self, text: str, key: str = "") -> None:
+        """Send a message, which must succeed."""
+        answer = await self.post(text, key)
+        assert answer.status == 201, answer
 
 
-@asynccontextmanager
-async def sidecar(dc: DataCentre, **environment: str) -> AsyncIterator[Sidecar]:
-    session = dc.create_session()
-    if dc.chats.named("news") is None:
-        dc.chats.add_channel("news", everyone=Member.editor(), members={})
-    given = {"SIDECAR_PORT": "0", "SIDECAR_API_PORT": "0", "CHANNEL_URL": "@news"}
-    with tempfile.TemporaryDirectory() as directory:
-        given |= CREDENTIALS | {"SESSION_STRING": session.string} | environment
-        process = await asyncio.create_subprocess_exec(
-            *[sys.executable, "-m", "sidecar"],
-            cwd=directory,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)} | given,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert process.stdout
-        urls = json.loads(await process.stdout.readline())
-        draining = asyncio.create_task(process.stdout.read())
-        try:
-            async with aiohttp.ClientSession() as http:
-                one = Sidecar(http, urls["api"], urls["ops"])
-                while (await one.send("warm up"))[0] != 201:
-                    await asyncio.sleep(0.05)
-                yield one
-        finally:
-            process.terminate()
-            await process.wait()
-            await draining
+async def measure(*, quick: bool) -> Section:
+    """Measure what a call costs; then what becomes of calls when connections are lost."""
+    speed = await _speed(sends=200 if quick else 2000, lasts=1.0 if quick else 8.0)
+    lost = await _lost(sends=1000 if quick else 10_000)
+    return section(speed, lost)
+
+
+async def _speed(*, sends: int, lasts: float) -> dict[str, Any]:
+    async with AsyncExitStack() as stack:
+        far = await stack.enter_async_context(Far(["direct", "post", "kept"]))
+        state = stack.enter_context(TemporaryDirectory())
+        direct = await stack.enter_async_context(_direct(far.sessions["direct"]))
+        post = await stack.enter_async_context(_poster(far.sessions["post"]))
+        kept = await stack.enter_async_context(_poster(far.sessions["kept"], SIDECAR_STATE_DIR=state))
+        ways: dict[str, Send] = {
+            "direct": direct,
+            "post": post.sent,
+            "kept": lambda text: kept.sent(text, _key(text)),
+        }
+        took = await _one_by_one(ways, sends)
+        rates = {name: await _side_by_side(ways[name], lasts) for name in ("direct", "post")}
+    return {"took": took, "rates": rates}
 
 
 @asynccontextmanager
-async def direct(dc: DataCentre) -> AsyncIterator[Callable[[str], Awaitable[Any]]]:
-    session = dc.create_session()
-    dc.chats.add_channel("straight", members={session.account.user_id: Member.editor()})
-    given: dict[str, Any] = {"api_id": 1, "api_hash": "0" * 32, "session_string": session.string}
-    async with TelegramClientManager(Settings(**given)) as manager:
-        client = await manager.get_client()
-        chat = await client.get_input_entity("@straight")
+async def _direct(session: str) -> AsyncIterator[Send]:
+    client = TelegramClient(StringSession(session), 1, API_HASH)
+    await client.connect()
+    try:
+        chat = await client.get_input_entity(CHAT)
         yield lambda text: client.send_message(chat, text)
+    finally:
+        await client.disconnect()
 
 
-def show(what: str, value: str) -> None:
-    print(f"{what:66} {value}", flush=True)
+@asynccontextmanager
+async def _poster(session: str, **environment: str) -> AsyncIterator[Poster]:
+    async with Player(OURS, session, CHANNEL_URL=CHAT, **environment) as player, aiohttp.ClientSession() as http:
+        await player.until()
+        poster = Poster(http, player.api)
+        await poster.sent("the first, which finds the chat")
+        yield poster
 
 
-async def one_by_one(send: Callable[[str], Awaitable[Any]], count: int) -> list[float]:
-    took = []
-    for number in range(count):
-        began = time.perf_counter()
-        await send(f"text {number}")
-        took.append(1000 * (time.perf_counter() - began))
-    return sorted(took)
+async def _one_by_one(ways: dict[str, Send], sends: int) -> dict[str, dict[str, float]]:
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(sends):
+        for name, send in ways.items():  # in turns, so that whatever else the machine does befalls all of them
+            began = time.perf_counter()
+            await send(f"number {number}")
+            took[name].append(time.perf_counter() - began)
+    return {name: {"p50": median(values), "p99": sorted(values)[int(0.99 * sends)]} for name, values in took.items()}
 
 
-async def side_by_side(send: Callable[[str], Awaitable[Any]], callers: int, seconds: float) -> float:
-    done, until = 0, time.perf_counter() + seconds
+async def _side_by_side(send: Send, lasts: float) -> float:
+    done, until = 0, time.perf_counter() + lasts
 
     async def caller() -> None:
         nonlocal done
@@ -124,87 +135,91 @@ async def side_by_side(send: Callable[[str], Awaitable[Any]], callers: int, seco
             await send("again and again")
             done += 1
 
-    await asyncio.gather(*(caller() for _ in range(callers)))
-    return done / seconds
+    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    return done / lasts
 
 
-async def speed(dc: DataCentre) -> None:
-    with tempfile.TemporaryDirectory() as state:
-        async with sidecar(dc) as api, direct(dc) as straight:
-            for name, send in (("direct", straight), ("POST", api.send)):
-                took = await one_by_one(send, 2000)
-                figures = f"median {statistics.median(took):.2f} ms, p99 {took[int(0.99 * len(took))]:.2f} ms"
-                show(f"one caller, 2000 sends, {name}", figures)
-            rates = [await side_by_side(send, CALLERS, SECONDS) for send in (straight, api.send)]
-            show(f"{CALLERS} callers, direct", f"{rates[0]:.0f} requests/s")
-            show(f"{CALLERS} callers, POST", f"{rates[1]:.0f} requests/s, {rates[1] / rates[0]:.2f} of direct")
-            show("... slowest ping meanwhile", f"at most {await api.worst_ping()} s")
-        async with sidecar(dc, SIDECAR_STATE_DIR=state) as api:
-            keys = iter(range(10**9))
-            took = await one_by_one(lambda text: api.send(text, f"key-{next(keys)}"), 2000)
-            figures = f"median {statistics.median(took):.2f} ms, p99 {took[int(0.99 * len(took))]:.2f} ms"
-            show("one caller, POST with a key, kept in SIDECAR_STATE_DIR", figures)
+def _key(text: str) -> str:
+    """Return what an application may call the sending of this text."""
+    return text.replace(" ", "-")
 
 
-async def once(dc: DataCentre, sends: int) -> None:
+async def _lost(*, sends: int) -> dict[str, Any]:
     dice = random.Random(1)  # noqa: S311 - a seed repeats a run
-    asked: Counter[int] = Counter()
+    statuses: Counter[int] = Counter()
     ids: dict[str, int] = {}
-    async with sidecar(dc, SIDECAR_BACKOFF_BASE="0.1", SIDECAR_BACKOFF_MAX="0.2") as api:
-        numbers = iter(range(sends))
+    numbers = iter(range(sends))
 
-        async def caller() -> None:
-            for number in numbers:
-                text = f"number {number}"
-                while True:
-                    with suppress(aiohttp.ClientError):
-                        status, body, wait = await api.send(text, f"key-{number}")
-                        asked[status] += 1
-                        if status == 201:
-                            ids[text] = body["id"]
-                            break
-                        await asyncio.sleep(min(wait, 1.0) * dice.random())
-
-        async def mischief() -> None:
-            while True:
-                await asyncio.sleep(dice.expovariate(0.5))
-                lost = dice.randrange(4)
-                if lost == 0:
-                    dc.close_all()
-                elif lost == 1:
-                    dc.reset_all()
+    async def caller(poster: Poster) -> None:
+        for number in numbers:
+            text = f"number {number}"
+            while text not in ids:
+                answer = await poster.post(text, _key(text))
+                statuses[answer.status] += 1
+                if answer.status == 201:
+                    ids[text] = answer.body["id"]
                 else:
-                    dc.drop("messages.sendMessage", times=1)
+                    await asyncio.sleep(min(answer.retry_after, 1.0) * dice.random())
 
-        before = dc.accepted
-        wrong = asyncio.create_task(mischief())
-        await asyncio.gather(*(caller() for _ in range(CALLERS)))
-        wrong.cancel()
-        channel = dc.chats.named("news")
-        assert isinstance(channel, Channel)
-        posts = [post for post in channel.posts if post.text.startswith("number")]
-        texts = Counter(post.text for post in posts)
-        missing = sum(f"number {number}" not in texts for number in range(sends))
-        twice = sum(count - 1 for count in texts.values())
-        misnamed = sum(ids[post.text] not in post.ids.values() for post in posts)
-        show(f"{sends} sends, connections dropped at random", f"{dc.accepted - before} reconnects")
-        show("... answers", ", ".join(f"{status}: {count}" for status, count in sorted(asked.items())))
-        show("... duplicates, losses, answers with another id", f"{twice}, {missing}, {misnamed}")
-        show("... slowest ping meanwhile", f"at most {await api.worst_ping()} s")
+    async def mischief(far: Far, over: asyncio.Event) -> None:
+        while not over.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), dice.expovariate(1 / APART_SECONDS))
+            await far.do(dice.choice(["close", "reset", "drop_message", "drop_message"]))
 
-
-async def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure the api listener against the simulator.")
-    parser.add_argument("--only", choices=["speed", "once"], help="one part alone")
-    parser.add_argument("--sends", type=int, default=10_000, help="sends with connections dropped at random")
-    chosen = parser.parse_args()
-    if chosen.only != "once":
-        async with DataCentre() as dc:
-            await speed(dc)
-    if chosen.only != "speed":
-        async with DataCentre() as dc:
-            await once(dc, chosen.sends)
+    async with Far(["ours"]) as far, _poster(far.sessions["ours"], **SHORT_BACKOFF) as poster:
+        before, over = (await far.do("counts"))["accepted"], asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(mischief(far, over))
+            await asyncio.gather(*(caller(poster) for _ in range(CALLERS)))
+            over.set()
+        reconnects = (await far.do("counts"))["accepted"] - before
+        posts = [(text, known_as) for text, known_as in (await far.do("posts"))["posts"] if text in ids]
+    arrived = Counter(text for text, _ in posts)
+    return {
+        "sends": sends,
+        "reconnects": reconnects,
+        "statuses": {str(status): count for status, count in sorted(statuses.items())},
+        "twice": sum(count - 1 for count in arrived.values()),
+        "lost": sum(text not in arrived for text in ids),
+        "misnamed": sum(ids[text] not in known_as for text, known_as in posts),
+    }
 
 
-if __name__ == "__main__":
-    asyncio.run(main())
+def section(speed: dict[str, Any], lost: dict[str, Any]) -> Section:
+    """Return the figures.
+
+    Args:
+        speed: what a way took ("took", by way and share, in seconds), and requests per second ("rates", by way).
+        lost: what became of how many "sends" over how many "reconnects": "statuses" of answers, messages sent "twice",
+            "lost", and "misnamed".
+    """
+    took, rates = speed["took"], speed["rates"]
+
+    def told(way: str) -> str:
+        return f"{1000 * took[way]['p50']:.2g} ms; {1000 * took[way]['p99']:.2g} ms"
+
+    def beside(way: str) -> str:
+        return f"p50 {times(took[way]['p50'] / took['direct']['p50'])} direct ({told('direct')})"
+
+    faults = (lost["twice"], lost["lost"], lost["misnamed"])
+    figures = [
+        Figure(name="POST, one caller: p50; p99", ours=told("post"), ratio=beside("post")),
+        Figure(name="POST, kept, one caller: p50; p99", ours=told("kept"), ratio=beside("kept")),
+        Figure(
+            name=f"POST, {CALLERS} callers: requests/s",
+            ours=f"{rates['post']:.0f}/s",
+            ratio=f"{times(rates['post'] / rates['direct'])} direct ({rates['direct']:.0f}/s)",
+        ),
+        Figure(
+            name=f"{lost['sends']} sends, with {lost['reconnects']} reconnects: sent twice, lost, told another id",
+            aim="0",
+            ours=", ".join(map(str, faults)),
+            met=not any(faults),
+        ),
+        Figure(
+            name="... answers by status",
+            ours=", ".join(f"{status}: {count}" for status, count in lost["statuses"].items()),
+        ),
+    ]
+    return Section(title="The api", figures=figures, notes=_NOTES)
