@@ -32,7 +32,7 @@ CALLERS = 32
 SHORT_BACKOFF = {"SIDECAR_BACKOFF_BASE": "0.1", "SIDECAR_BACKOFF_MAX": "0.2"}
 """Nobody waits for reconnects here."""
 
-APART_SECONDS = 2.0
+APART_SECONDS = 0.5
 """Between two mishaps, on average."""
 
 _NOTES = f"""\

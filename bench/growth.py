@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 COUNTS = 11
 """Counts of each phase; the first, when the warm-up is over, and the last are compared."""
 
-WARM_UP = 20
-"""The warm-up of a phase is one in so many of its checks or reconnects. Then caches are full, and what grows leaks."""
+WARM_UP = COUNTS - 1
+"""The warm-up of a phase is one in so many of its checks or reconnects, as many as come between two counts: then caches
+are full, garbage that waits for its collector has been as much as it will be, and what still grows is a leak."""
 
 RESIDENT_NOISE, BLOCKS_OF_CACHES, BLOCKS_EACH = 1.0, 400, 0.02
 """What passes for 0: MiB of the resident set, which the allocator keeps or gives back; blocks of Python's allocator,
@@ -54,7 +55,7 @@ QUICK_CHECKS = {"ping_interval": 60.0, "watchdog_interval": 4.0, "watchdog_timeo
 KINDS = ("ours", "loop")
 
 _NOTES = f"""\
-* After a warm-up of one twentieth as many. A block is one of Python's allocator; the smallest object needs one. Up to
+* After a warm-up of one tenth as many. A block is one of Python's allocator; the smallest object needs one. Up to
   {RESIDENT_NOISE:g} MiB, and {BLOCKS_OF_CACHES} blocks with {BLOCKS_EACH:g} for each check or reconnect, pass for 0.
   Client and simulator share the process, so what the simulator holds counts too.
 * In fake time, and in the benchmark's own Python environment. Ours is the keeper with its metrics and log, without the

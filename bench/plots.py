@@ -135,7 +135,7 @@ def _growth(axes: Any, data: Mapping[str, Mapping[str, Any]]) -> None:
             axes.plot(range(place, place + len(steps)), grown, color=COLOURS[kind], label=label, marker=".")
             ticks[place] = "warmed up"
             ticks[place + len(steps) - 1] = f"{steps[-1]['done']:.0f}\n{phase}"
-            place += len(steps) + 1
+            place += len(steps) + 3
             most = max(most, *grown)
     axes.axhline(RESIDENT_NOISE, **AIM, label=f"passes for 0: {RESIDENT_NOISE:g} MiB")
     axes.set_xticks(list(ticks), list(ticks.values()))
@@ -146,11 +146,12 @@ def _growth(axes: Any, data: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _fleet(axes: Any, data: Mapping[str, Any]) -> None:
-    end = max([WINDOW_SECONDS, *data["ours"], *data["loop"]]) + 2
+    end = max([WINDOW_SECONDS, *(moment for kind in ("ours", "loop") for back in data[kind] for moment in back)]) + 2
     for kind in ("ours", "loop"):
-        moments = data[kind]
-        heights = [*range(len(moments) + 1), len(moments)]
-        axes.step([0.0, *moments, end], heights, where="post", color=COLOURS[kind], label=LABELS[kind])
+        for number, moments in enumerate(data[kind]):
+            heights = [*range(len(moments) + 1), len(moments)]
+            label = LABELS[kind] if number == 0 else None
+            axes.step([0.0, *moments, end], heights, where="post", color=COLOURS[kind], label=label)
     axes.axvline(WINDOW_SECONDS, **AIM, label=f"longest delay: {WINDOW_SECONDS:g} s")
     axes.set_xlim(0, end)
     axes.set_ylim(0, data["size"] * 1.05)

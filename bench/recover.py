@@ -16,7 +16,8 @@ AT_ONCE_SECONDS, AFTER_OUTAGE_SECONDS = 0.25, 30.0
 
 _NOTES = """\
 * From the moment in which a new connection would be answered (or in which the contender noticed, if that was later)
-  until it says that it is connected, and is. Least and greatest are given.
+  until it says that it is connected, and is. Least and greatest are given. The simulator looks every 5 ms at what is,
+  so 0 ms is anything below.
 * The ratio, the worst time of (a) by the worst of ours, counts from when a new connection would be answered, for both:
   who does not notice does not recover either.
 * Telethon dials at once, and then every second; ours waits up to 0.1 s after a connection that had proven itself, and

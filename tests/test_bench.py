@@ -306,7 +306,7 @@ def test_a_fleet_costs_and_returns_evenly(changed: dict[str, Any], verdicts: lis
     """A daemon more costs what the first did; all come back, over the whole window and in no herd; none held twice."""
     uss, cpu = changed.get("costs", (1, 1))
     costs = [{"size": 10, "cpu": 0.001, "uss": 1}, {"size": 50, "cpu": 0.001 * cpu, "uss": uss}]
-    since = {"ours": changed.get("since", EVEN), "loop": []}
+    since = {"ours": [EVEN, changed.get("since", EVEN), changed.get("since", EVEN)], "loop": [[], [], []]}
     overlaps = changed.get("overlaps", {"ours": 0, "loop": 0})
     assert met(fleet.section(costs, since, overlaps, size=50, notes="")) == verdicts
 
