@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from bench.figure import NOTHING, Figure, Section, seconds, span, times
 from bench.http import Load, parse
 from bench.players import ALL, OURS, environment
 from bench.processes import clean_environment
-from bench.report import Circumstances, page
+from bench.report import HEADER, Circumstances, page
 from bench.timeline import Timeline
 from sidecar.settings import CREDENTIAL_NAMES
 
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
     from bench.faults import Fault
 
 ROOT = Path(__file__).resolve().parent.parent
+
+TITLES = [
+    "Time to notice",
+    "Time to recover",
+    'False "connected" seconds',
+    "A server that accepts and closes",
+    "What it costs",
+    "HTTP",
+    "The api",
+    "Growth",
+    "A fleet",
+]
 
 YES = Timeline(((0, True),))
 SILENCE = next(fault for fault in FAULTS if fault.silent)
@@ -369,3 +382,18 @@ def test_the_page_says_what_was_missed() -> None:
     assert "* aims missed: speed\n* not measured in this run: other\n" in text
     assert "| speed | ≤ 1: **missed** | 2 |" in text
     assert text.endswith("* how\n\n![Some](images/some.png)\n")
+
+
+def test_the_page_in_docs_is_whole() -> None:
+    """Nothing is left out, every fault is in three tables, every row has all cells, every picture and link is there."""
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert "not measured" not in text
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == TITLES
+    for fault in FAULTS:
+        assert len(re.findall(rf"^\| [^|]+: {re.escape(fault.name)} \|", text, re.MULTILINE)) == 3, fault.name
+    rows = [line.count(" |") for line in text.splitlines() if line.startswith("| ")]
+    assert set(rows) == {len(HEADER)}
+    pictures = re.findall(r"!\[[^]]+\]\((images/[^)]+)\)", text)
+    assert sorted(pictures) == sorted(f"images/{path.name}" for path in (ROOT / "docs/images").glob("bench-*.png"))
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (ROOT / "docs" / target).exists(), target
