@@ -138,25 +138,25 @@ class Run:
             "series": sum(len(family.samples) for family in self._registry.collect()),
         }
 
-    async def checks(self, wanted: int) -> list[dict[str, float]]:
+    async def checks(self, wanted: int, counted: int = COUNTS) -> list[dict[str, float]]:
         """Let time pass until so many checks were answered."""
 
         def answered() -> int:
             return self._dc.requests["users.getUsers"]
 
         before, counts = answered(), []
-        for tenth in range(COUNTS):
-            while answered() - before < tenth * wanted // (COUNTS - 1):
+        for part in range(counted):
+            while answered() - before < part * wanted // (counted - 1):
                 await asyncio.sleep(LOOP_SECONDS)
                 self._forget()
             counts.append(self.count(answered() - before))
         return counts
 
-    async def reconnects(self, wanted: int) -> list[dict[str, float]]:
+    async def reconnects(self, wanted: int, counted: int = COUNTS) -> list[dict[str, float]]:
         """Close the connection so many times, each time it is back."""
         counts, done = [], 0
-        for tenth in range(COUNTS):
-            while done < tenth * wanted // (COUNTS - 1):
+        for part in range(counted):
+            while done < part * wanted // (counted - 1):
                 accepted = self._dc.accepted
                 self._dc.close_all()
                 while self._dc.accepted == accepted or not self._session.answered:
@@ -193,7 +193,7 @@ async def _loop(checks: int, reconnects: int, _: Path) -> dict[str, Any]:
 async def _both(run: Run, checks: int, reconnects: int) -> dict[str, Any]:
     counts = {}
     for phase, wanted in ((run.checks, checks), (run.reconnects, reconnects)):
-        await phase(wanted // WARM_UP)
+        await phase(wanted // WARM_UP, counted=2)  # at its ends: a count collects the garbage that is to pile up
         counts[phase.__name__] = await phase(wanted)
     return counts
 
