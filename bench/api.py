@@ -19,9 +19,9 @@ import aiohttp
 from telethon import TelegramClient
 from telethon.sessions import StringSession
 
-from bench.far import CHAT, Far
+from bench.far import CHAT, Far, simulator
 from bench.figure import Figure, Section, times
-from bench.players import API_HASH, OURS, Player
+from bench.players import API_HASH, OURS, playing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -81,7 +81,7 @@ async def measure(*, quick: bool) -> Section:
 
 async def _speed(*, sends: int, lasts: float) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
-        far = await stack.enter_async_context(Far(["direct", "post", "kept"]))
+        far = await stack.enter_async_context(simulator(["direct", "post", "kept"]))
         state = stack.enter_context(TemporaryDirectory())
         direct = await stack.enter_async_context(_direct(far.sessions["direct"]))
         post = await stack.enter_async_context(_poster(far.sessions["post"]))
@@ -109,7 +109,7 @@ async def _direct(session: str) -> AsyncIterator[Send]:
 
 @asynccontextmanager
 async def _poster(session: str, **environment: str) -> AsyncIterator[Poster]:
-    async with Player(OURS, session, CHANNEL_URL=CHAT, **environment) as player, aiohttp.ClientSession() as http:
+    async with playing(OURS, session, CHANNEL_URL=CHAT, **environment) as player, aiohttp.ClientSession() as http:
         await player.until()
         poster = Poster(http, player.api)
         await poster.sent("the first, which finds the chat")
@@ -167,7 +167,7 @@ async def _lost(*, sends: int) -> dict[str, Any]:
                 await asyncio.wait_for(over.wait(), dice.expovariate(1 / APART_SECONDS))
             await far.do(dice.choice(["close", "reset", "drop_message", "drop_message"]))
 
-    async with Far(["ours"]) as far, _poster(far.sessions["ours"], **SHORT_BACKOFF) as poster:
+    async with simulator(["ours"]) as far, _poster(far.sessions["ours"], **SHORT_BACKOFF) as poster:
         before, over = (await far.do("counts"))["accepted"], asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(mischief(far, over))

@@ -8,13 +8,14 @@ from contextlib import AsyncExitStack
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.far import Far
+from bench.far import simulator
 from bench.figure import NOTHING, Figure, Section, seconds, span, times
-from bench.players import LOOP, NAIVE, OURS, PLAIN, Player
+from bench.players import LOOP, NAIVE, OURS, PLAIN, playing
 from bench.processes import cpu_seconds, own_bytes, resident_bytes
 
 if TYPE_CHECKING:
-    from bench.players import Kind
+    from bench.far import Far
+    from bench.players import Kind, Player
 
 MEMORY_RATIO, CPU_SHARE, LIVEZ_SECONDS, START_RATIO = 1.5, 0.003, 0.5, 1.3
 KINDS = (OURS, LOOP, NAIVE, PLAIN)
@@ -33,7 +34,7 @@ _NOTES = """\
 async def measure(*, quick: bool) -> Section:
     """Start all, in turns; then let all be idle, at the same time."""
     rounds = 2 if quick else 9
-    async with Far([kind.name for kind in KINDS]) as far:
+    async with simulator([kind.name for kind in KINDS]) as far:
         starts = await _starts(far, rounds)
         idle = await _idle(far, settle=2.0 if quick else 15.0, lasts=5.0 if quick else 60.0)
     return section(starts, idle)
@@ -43,7 +44,7 @@ async def _starts(far: Far, rounds: int) -> dict[str, list[float]]:
     told: dict[str, list[float]] = {"livez": [], "ours": [], "loop": [], "naive": []}
     for _ in range(rounds + 1):  # the first fills the caches, and does not count
         for kind in (OURS, LOOP, NAIVE):
-            async with Player(kind, far.sessions[kind.name]) as player:
+            async with playing(kind, far.sessions[kind.name]) as player:
                 if kind is OURS:
                     while (await player.get("/livez"))[0] != 200:
                         await asyncio.sleep(0.001)
@@ -56,7 +57,7 @@ async def _idle(far: Far, settle: float, lasts: float) -> dict[str, dict[str, fl
     async with AsyncExitStack() as stack:
         players: list[tuple[Kind, Player]] = []
         for kind in KINDS:
-            player = await stack.enter_async_context(Player(kind, far.sessions[kind.name]))
+            player = await stack.enter_async_context(playing(kind, far.sessions[kind.name]))
             players.append((kind, player))
             if kind is not PLAIN:
                 await player.until()

@@ -13,8 +13,8 @@ import json
 import signal
 import sys
 import time
-from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from telethon import TelegramClient
 from telethon.errors import AuthKeyDuplicatedError
@@ -26,7 +26,7 @@ from sidecar.simulator import DataCentre, Session
 from sidecar.simulator.chats import Member
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
 LOOK_SECONDS = 0.005
 CHAT = "@news"
@@ -43,35 +43,18 @@ class Far:
         sessions: the session string of each name.
     """
 
-    def __init__(self, names: Sequence[str], *, look_every: float = LOOK_SECONDS) -> None:
-        self._words = [sys.executable, "-m", "bench.far", str(look_every), *names]
-        self._process: asyncio.subprocess.Process
-        self._stack = AsyncExitStack()
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.sessions: dict[str, str] = {}
+        self._process = process
         self._turn = asyncio.Lock()
         self._frozen: list[tuple[float, float]] = []
-        self.sessions: dict[str, str] = {}
-
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            self._process = await stack.enter_async_context(running(self._words, stdin=asyncio.subprocess.PIPE))
-            self.sessions = (await self._line())["sessions"]
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
-
-    @property
-    def pid(self) -> int:
-        """The process's number."""
-        return self._process.pid
 
     async def do(self, command: str) -> dict[str, Any]:
         """Have it do something; return its answer, with the moments at which it `began` and had `done` it."""
         assert self._process.stdin
         async with self._turn:
             self._process.stdin.write(f"{command}\n".encode())
-            return await self._line()
+            return await self.told()
 
     async def freeze(self) -> float:
         """Stop the process as SIGSTOP does: sockets stay open and nothing is answered. Return the moment."""
@@ -96,13 +79,33 @@ class Far:
             told = {name: timeline.except_during(begin, end) for name, timeline in told.items()}
         return told
 
-    async def _line(self) -> dict[str, Any]:
+    async def told(self) -> dict[str, Any]:
+        """Return the next line that it prints.
+
+        Raises:
+            RuntimeError: there is none.
+        """
         assert self._process.stdout
         line = await self._process.stdout.readline()
         if not line:
             raise RuntimeError("the simulator has ended")
         told: dict[str, Any] = json.loads(line)
         return told
+
+
+@asynccontextmanager
+async def simulator(names: Iterable[str], *, look_every: float = LOOK_SECONDS) -> AsyncIterator[Far]:
+    """Run a simulator with a session for each name, for as long as the context lasts.
+
+    Args:
+        names: of the sessions.
+        look_every: seconds between two looks at what is true.
+    """
+    words = [sys.executable, "-m", "bench.far", str(look_every), *names]
+    async with running(words, stdin=asyncio.subprocess.PIPE) as process:
+        far = Far(process)
+        far.sessions = (await far.told())["sessions"]
+        yield far
 
 
 class _Stage:

@@ -14,8 +14,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bench.far import Far
-from bench.players import ALL, NAIVE, OURS, PROBE_TIMEOUT, Player
+from bench.far import Far, simulator
+from bench.players import ALL, NAIVE, OURS, PROBE_TIMEOUT, Player, playing
 from bench.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -180,10 +180,10 @@ async def play(*, repeats: int, quick: bool) -> list[Played]:
     async def one(number: int, fault: Fault) -> list[Played]:
         async with AsyncExitStack() as stack:
             async with starting:
-                far = await stack.enter_async_context(Far([kind.name for kind in ALL]))
+                far = await stack.enter_async_context(simulator([kind.name for kind in ALL]))
                 players = []
                 for kind in ALL:
-                    player = await stack.enter_async_context(Player(kind, far.sessions[kind.name]))
+                    player = await stack.enter_async_context(playing(kind, far.sessions[kind.name]))
                     await player.until(every=0.2)
                     players.append(player)
             ready[0] += 1

@@ -8,15 +8,15 @@ from contextlib import AsyncExitStack
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.far import Far
+from bench.far import simulator
 from bench.figure import Figure, Section, span
-from bench.players import LOOP, OURS, Player
+from bench.players import LOOP, OURS, playing
 from bench.processes import cpu_seconds, own_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.players import Kind
+    from bench.players import Kind, Player
 
 WINDOW_SECONDS = 30.0
 """SIDECAR_BACKOFF_MAX: after a minute without a server, every daemon waits up to this long between two attempts."""
@@ -48,14 +48,14 @@ async def measure(*, quick: bool) -> Section:
     rest, outage, watched = (2.0, 3.0, 5.0) if quick else (20.0, 60.0, 65.0)
     names = {kind: [f"{kind.name}-{number}" for number in range(steps[-1])] for kind in (OURS, LOOP)}
     async with AsyncExitStack() as stack:
-        far = await stack.enter_async_context(Far([*names[OURS], *names[LOOP]], look_every=LOOK_SECONDS))
+        far = await stack.enter_async_context(simulator([*names[OURS], *names[LOOP]], look_every=LOOK_SECONDS))
 
         async def start(kind: Kind, wanted: Sequence[str]) -> list[Player]:
             turns = asyncio.Semaphore(AT_A_TIME)
 
             async def one(name: str) -> Player:
                 async with turns:
-                    player = await stack.enter_async_context(Player(kind, far.sessions[name]))
+                    player = await stack.enter_async_context(playing(kind, far.sessions[name]))
                     await player.until(every=0.1)
                     return player
 

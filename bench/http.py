@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from bench.far import CHAT, Far
+from bench.far import CHAT, simulator
 from bench.figure import NOTHING, Figure, Section, times
-from bench.players import ALL, LOOP, NAIVE, OURS, Player
+from bench.players import ALL, LOOP, NAIVE, OURS, playing
 from bench.processes import output
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from bench.players import Kind
+    from bench.players import Kind, Player
 
     Loads = Mapping[tuple[str, str, str], Sequence["Load"]]
 
@@ -93,12 +93,12 @@ async def measure(*, quick: bool) -> Section:
     """Load all of them in turns, in rounds: healthy, with calls on the api, and in a black hole."""
     loads: dict[tuple[str, str, str], list[Load]] = {}
     async with AsyncExitStack() as stack:
-        far = await stack.enter_async_context(Far([kind.name for kind in ALL]))
+        far = await stack.enter_async_context(simulator([kind.name for kind in ALL]))
         players: dict[Kind, Player] = {}
         for kind in ALL:
-            player = Player(kind, far.sessions[kind.name], CHANNEL_URL=CHAT)
+            player = playing(kind, far.sessions[kind.name], CHANNEL_URL=CHAT)
             players[kind] = await stack.enter_async_context(player)
-            await player.until()
+            await players[kind].until()
         series = {kind.name: await _series(players[kind]) for kind in (OURS, LOOP)}
 
         async def load(state: str, targets: Sequence[tuple[Kind, str]]) -> None:

@@ -8,19 +8,20 @@ import os
 import re
 import sys
 import time
-from contextlib import AsyncExitStack
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import aiohttp
 
 from bench.processes import running
+from sidecar.race import background
 from sidecar.simulator.secret import MountedSecret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 PYTHON = os.environ.get("BENCH_PYTHON", sys.executable)
 """What the contenders run with: an environment like production's. Telethon imports Pillow where it finds it, and
@@ -69,68 +70,37 @@ ALL = (OURS, LOOP, NAIVE)
 
 
 class Player:
-    """One process of a kind, from start to end. Used once.
+    """One process of a kind, while it runs.
 
     Attributes:
+        kind: which.
         began: when it was started, by the monotonic clock.
+        pid: its number.
         url: where it answers.
         api: where ours takes calls.
     """
 
-    def __init__(self, kind: Kind, session: str, **environment: str) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        began: float,
+        pid: int,
+        told: Mapping[str, str],
+        secret: MountedSecret,
+        http: aiohttp.ClientSession,
+    ) -> None:
         self.kind = kind
-        self.began = 0.0
-        self.url = ""
-        self.api = ""
-        self._session = session
-        self._environment = environment
-        self._secrets: Path
-        self._secret: MountedSecret
-        self._process: asyncio.subprocess.Process
-        self._http: aiohttp.ClientSession
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            directory = Path(stack.enter_context(TemporaryDirectory()))
-            self._secrets = directory / "secrets"
-            self._secret = MountedSecret(self._secrets)
-            self.mount(self._session)
-            self.began = time.monotonic()
-            self._process = await stack.enter_async_context(
-                running(
-                    [PYTHON, *self.kind.words],
-                    environment=environment(self.kind, self._session, self._secrets) | self._environment,
-                    cwd=directory,
-                    stderr=None if self.kind is OURS else asyncio.subprocess.DEVNULL,  # warnings by the thousand
-                )
-            )
-            assert self._process.stdout
-            async with asyncio.timeout(START_SECONDS):
-                line = await self._process.stdout.readline()
-            if not line:
-                raise RuntimeError(f"{self.kind.name} ended before it listened")
-            told = json.loads(line)
-            self.url, self.api = told["ops"], told.get("api", "")
-            draining = asyncio.create_task(self._process.stdout.read())
-            stack.callback(draining.cancel)
-            timeout = aiohttp.ClientTimeout(PROBE_TIMEOUT)
-            self._http = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
-
-    @property
-    def pid(self) -> int:
-        """The process's number."""
-        return self._process.pid
+        self.began = began
+        self.pid = pid
+        self.url = told["ops"]
+        self.api = told.get("api", "")
+        self._secret = secret
+        self._http = http
 
     def mount(self, session: str) -> None:
-        """Put a session string into the Secret; only ours reads it."""
-        self._secrets.mkdir(exist_ok=True)
-        self._secret.swap(api_id="1", api_hash=API_HASH, session_string=session)
+        """Put another session string into the Secret; only ours reads it."""
+        _mount(self._secret, session)
 
     async def get(self, path: str) -> tuple[int, str]:
         """Ask it over HTTP.
@@ -154,6 +124,50 @@ class Player:
             while await self.says() != value:
                 await asyncio.sleep(every)
             return time.monotonic()
+
+
+@asynccontextmanager
+async def playing(kind: Kind, session: str, **more: str) -> AsyncIterator[Player]:
+    """Run a process of a kind, for as long as the context lasts.
+
+    Args:
+        kind: which.
+        session: the session string that it is to keep.
+        more: of its environment.
+
+    Raises:
+        RuntimeError: it ended before it listened.
+        TimeoutError: it did not listen.
+    """
+    with TemporaryDirectory() as directory:
+        secret = MountedSecret(Path(directory) / "secrets")
+        _mount(secret, session)
+        began = time.monotonic()
+        async with (
+            running(
+                [PYTHON, *kind.words],
+                environment=environment(kind, session, secret.directory) | more,
+                cwd=directory,
+                stderr=None if kind is OURS else asyncio.subprocess.DEVNULL,  # Telethon's warnings, by the thousand
+            ) as process,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(PROBE_TIMEOUT)) as http,
+        ):
+            assert process.stdout
+            async with asyncio.timeout(START_SECONDS):
+                line = await process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"{kind.name} ended before it listened")
+            async with background(_drain(process.stdout)):
+                yield Player(kind, began=began, pid=process.pid, told=json.loads(line), secret=secret, http=http)
+
+
+async def _drain(stream: asyncio.StreamReader) -> None:
+    while await stream.read(1 << 16):
+        pass
+
+
+def _mount(secret: MountedSecret, session: str) -> None:
+    secret.swap(api_id="1", api_hash=API_HASH, session_string=session)
 
 
 def environment(kind: Kind, session: str, secrets: Path) -> dict[str, str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
-from bench.far import Far
+from bench.far import Far, simulator
 from bench.faults import PROVEN_SECONDS
 from bench.figure import NOTHING, Figure, Section, times
-from bench.players import LOOP, NAIVE, OURS, Player
+from bench.players import LOOP, NAIVE, OURS, Player, playing
 from bench.processes import cpu_seconds
 
 KINDS = (OURS, OURS, OURS, LOOP, NAIVE)
@@ -27,8 +27,8 @@ async def measure(*, quick: bool) -> Section:
     async with AsyncExitStack() as stack:
         fars, players = [], []
         for kind in KINDS:
-            far = await stack.enter_async_context(Far([kind.name]))
-            player = await stack.enter_async_context(Player(kind, far.sessions[kind.name]))
+            far = await stack.enter_async_context(simulator([kind.name]))
+            player = await stack.enter_async_context(playing(kind, far.sessions[kind.name]))
             await player.until()
             fars.append(far)
             players.append(player)
